@@ -1,0 +1,58 @@
+"""What a face knows of the request in hand, and where the rest of keymw finds it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from keymw.model import AnonymousPrincipal, Credentials, Granted
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from keymw.model import Denied, Principal, Verdict
+
+#: The one name that keymw puts into an ASGI scope or a WSGI environ besides the documented ones.
+KEY = "keymw"
+
+ANONYMOUS = AnonymousPrincipal()
+NO_CREDENTIALS = Credentials([])
+
+
+class Access:
+    """One request: who it is, and how a route's refusal leaves it."""
+
+    __slots__ = ("connection", "refused", "verdict")
+
+    def __init__(self, verdict: Verdict, connection: MutableMapping[str, Any]) -> None:
+        #: `Granted`, or a `Denied` that counts only where a route demands something.
+        self.verdict = verdict
+        #: The ASGI scope or WSGI environ that the app was given.
+        self.connection = connection
+        #: Set by a route's refusal that the face is to answer, whatever the framework makes of it.
+        self.refused: Denied | None = None
+
+    @property
+    def principal(self) -> Principal | AnonymousPrincipal:
+        """Who the request is."""
+        return self.verdict.principal if isinstance(self.verdict, Granted) else ANONYMOUS
+
+    def parameter(self, connection: MutableMapping[str, Any], name: str) -> object:
+        """Return a parameter of the path that was matched, or None."""
+        raise NotImplementedError
+
+    def refusal(self, connection: MutableMapping[str, Any], denied: Denied) -> Exception:
+        """Return what a route raises so that this refusal is answered."""
+        raise NotImplementedError
+
+
+current: ContextVar[Access | None] = ContextVar("keymw", default=None)
+
+
+def current_principal() -> Principal | AnonymousPrincipal:
+    """Return who the current request is, anywhere in it; outside of one, the anonymous principal.
+
+    It follows the request into threads and tasks that copy the context, as frameworks' do.
+    """
+    access = current.get()
+    return ANONYMOUS if access is None else access.principal

@@ -1,0 +1,185 @@
+"""`AsyncKeyService`: for ASGI apps. The same methods as `KeyService`, awaited.
+
+What belongs to an event loop (clients, connections, loads in flight, the task that listens) is
+kept by loop and ends with it, so one service may outlive several loops, as it does in tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from keymw import flows
+from keymw.cache.batch import Batch
+from keymw.http import UNAVAILABLE
+from keymw.operations import Operations
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from keymw.cache.redis import RedisCache
+    from keymw.flows import Deps
+    from keymw.model import Verdict
+    from keymw.ports import Invalidation, Store
+
+T = TypeVar("T")
+
+
+class _Batched:
+    """The shared cache of one loop: single questions go out together, the rest as it comes."""
+
+    def __init__(self, cache: RedisCache) -> None:
+        self.get = Batch(cache).get
+        self.fill = cache.fill
+        self.publish = cache.publish
+        self.follow = cache.follow
+        self.aclose = cache.aclose
+
+
+class _Loop:
+    """What a service has open in one event loop."""
+
+    def __init__(self, deps: Deps) -> None:
+        self.deps = deps
+        self.flights: dict[tuple[bytes, int], asyncio.Task[Verdict]] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.listening = asyncio.Event()
+        self.keeper = asyncio.get_running_loop().create_task(self._keep(), name="keymw")
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something to its end, whoever waits for it."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def _keep(self) -> None:
+        """Listen once somebody has a cache to keep true; close everything when the loop ends."""
+        try:
+            await self.listening.wait()
+            await flows.follow(self.deps, _nap)
+        finally:
+            if self.deps.shared is not None:
+                await self.deps.shared.aclose()
+            await self.deps.store.aclose()
+
+
+def _landed(
+    flights: dict[tuple[bytes, int], asyncio.Task[Verdict]],
+    name: tuple[bytes, int],
+    flight: asyncio.Task[Verdict],
+) -> None:
+    """Let the next caller ask anew; look at the error even if nobody waits for it any more."""
+    flights.pop(name, None)
+    if not flight.cancelled():
+        flight.exception()
+
+
+async def _nap(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return False
+
+
+class AsyncKeyService(Operations):
+    """Issues, checks and revokes keys, on the running event loop.
+
+    Nothing is opened before the first use, and a service that was closed opens again when it is
+    used again. In a forked child it starts anew.
+    """
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._sqlite: Store | None = None
+
+    def _loop(self) -> _Loop:
+        running = asyncio.get_running_loop()
+        state = self._loops.get(running)
+        if state is None or state.keeper.done():
+            state = self._loops[running] = _Loop(self._open())
+        return state
+
+    def _open(self) -> Deps:
+        from keymw.store.engines import Native, Threaded, make_engine  # noqa: PLC0415
+        from keymw.store.sql import SqlStore  # noqa: PLC0415
+
+        store: Store
+        if self._url.get_backend_name() == "postgresql":
+            store = SqlStore(Native(self._url, self.settings))
+        else:
+            # Bound to no loop, and a database in memory has to outlive them all.
+            if self._sqlite is None:
+                engine = make_engine(self._url, self.settings)
+                self._sqlite = SqlStore(Threaded(engine, self.settings.store_connections))
+            store = self._sqlite
+        if self._redis_url is None:
+            return self._make_deps(store, None)
+        from keymw.cache.clients import async_cache  # noqa: PLC0415
+
+        cache = async_cache(self._redis_url, self.settings, self._clock, self._counters)
+        return self._make_deps(store, _Batched(cache))
+
+    def _deps(self) -> Deps:
+        return self._loop().deps
+
+    async def _join(self, key: bytes) -> Verdict:
+        state = self._loop()
+        state.listening.set()
+        name = (key, self._local.generation)
+        flight = state.flights.get(name)
+        if flight is None:
+            flight = state.flights[name] = state.start(flows.load(state.deps, key))
+            flight.add_done_callback(partial(_landed, state.flights, name))
+        # Whoever is cancelled while waiting takes neither the load nor the others along.
+        done, _ = await asyncio.wait({flight}, timeout=2 * self.settings.store_timeout)
+        return flight.result() if done else UNAVAILABLE
+
+    async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(self._loop().start(change))
+
+    async def authenticate(self, value: bytes | None) -> Verdict:
+        """Return the verdict on the one `Authorization` value of a request, None if it has none.
+
+        For the ASGI face; an outage is a verdict too.
+        """
+        return await self._authenticate(value)
+
+    async def start(self) -> None:
+        """Open what the running loop needs and listen; the ASGI face calls it with the lifespan.
+
+        A database that cannot be reached yet is no reason not to start.
+
+        Raises:
+            NotMigrated: the database does not have keymw's tables.
+        """
+        state = self._loop()
+        state.listening.set()
+        await flows.ready(state.deps)
+
+    async def aclose(self) -> None:
+        """Give back what the running loop holds; the service may be used again."""
+        state = self._loops.pop(asyncio.get_running_loop(), None)
+        self._local.clear()
+        if state is None:
+            return
+        if state.tasks:
+            await asyncio.wait(set(state.tasks))
+        state.keeper.cancel()
+        await asyncio.wait({state.keeper})
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,204 @@
+"""The ASGI face: around any ASGI app, for HTTP and WebSocket. It imports no framework.
+
+What is answered stands in `http.py`; here it becomes ASGI messages (ASGI 3.0, HTTP & WebSocket
+message format 2.5, WebSocket Denial Response extension).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from keymw.access import ANONYMOUS, KEY, NO_CREDENTIALS, Access, current
+from keymw.errors import AccessDenied
+from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
+from keymw.model import Denied, Granted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from keymw.aio import AsyncKeyService
+    from keymw.http import Answer
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_POLICY_VIOLATION = 1008
+
+
+class KeyAuthMiddleware:
+    """Tells who a request is before the app sees it.
+
+    On a request with a good key, `scope["user"]` is its principal and `scope["auth"]` has its
+    `scopes`. With none, the principal is anonymous, unless something outside set a user already.
+    A bad key is refused on every route; what a route demands, `require_scopes` says.
+
+    Args:
+        app: any ASGI app.
+        keys: an `AsyncKeyService`; it is started and closed with the app's lifespan.
+        realm: protection space named in challenges.
+        required: refuse requests without a good key before the app sees them.
+        strip_credentials: hide a good key's `Authorization` from the app.
+
+    Raises:
+        TypeError: `keys` is not an `AsyncKeyService`.
+        ValueError: the realm cannot stand in a header.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        keys: AsyncKeyService,
+        *,
+        realm: str = "keymw",
+        required: bool = False,
+        strip_credentials: bool = False,
+    ) -> None:
+        if not inspect.iscoroutinefunction(getattr(keys, "authenticate", None)):
+            raise TypeError("keymw.asgi.KeyAuthMiddleware takes an AsyncKeyService as `keys`.")
+        self.app = app
+        self._keys = keys
+        self._realm = check_realm(realm)
+        self._required = required
+        self._strip = strip_credentials
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            serve = self._lifespan if scope["type"] == "lifespan" else self.app
+            await serve(scope, receive, send)
+            return
+        value: bytes | None = None
+        for name, content in scope["headers"]:
+            if len(name) == 13 and name.lower() == b"authorization":  # noqa: PLR2004
+                if value is not None:
+                    await self._refuse(scope, receive, send, MALFORMED)
+                    return
+                value = content
+        verdict = MISSING if value is None else self._keys.peek(value)
+        if verdict is None:
+            verdict = await self._keys.authenticate(value)
+        if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
+            await self._refuse(scope, receive, send, verdict)
+            return
+        await self._serve(dict(scope), receive, send, verdict)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, verdict: Granted | Denied
+    ) -> None:
+        """Run the app on its own copy of the scope; answer what one of its routes refuses."""
+        if isinstance(verdict, Granted):
+            scope["user"] = verdict.principal
+            scope["auth"] = verdict.credentials
+            if self._strip:
+                scope["headers"] = [
+                    field for field in scope["headers"] if field[0].lower() != b"authorization"
+                ]
+        elif "user" not in scope:
+            scope["user"] = ANONYMOUS
+            scope.setdefault("auth", NO_CREDENTIALS)
+        access = scope[KEY] = _Access(verdict, scope, self._answer)
+        started = False
+
+        async def respond(message: Message) -> None:
+            nonlocal started
+            kind = message["type"]
+            if access.refused is not None and kind.startswith(_RESPONSE[scope["type"]]):
+                if not started:
+                    started = True
+                    for part in _messages(scope, self._answer(access.refused)):
+                        await send(part)
+                return
+            if kind.endswith(".response.start"):
+                started = True
+                message = {**message, "headers": _with_vary(message.get("headers", ()))}
+            await send(message)
+
+        token = current.set(access)
+        try:
+            await self.app(scope, receive, respond)
+        except AccessDenied as error:
+            if started:
+                raise
+            for part in _messages(scope, self._answer(error.denied)):
+                await send(part)
+        finally:
+            current.reset(token)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, denied: Denied) -> None:
+        if scope["type"] == "websocket":
+            await receive()  # "websocket.connect": only then may it be answered
+        for message in _messages(scope, self._answer(denied)):
+            await send(message)
+
+    def _answer(self, denied: Denied) -> Answer:
+        return answer(denied, self._realm, self._keys.settings.retry_after)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start the service when the app has started, which may be what migrates it."""
+
+        async def respond(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._keys.start()
+            elif message["type"].startswith("lifespan.shutdown."):
+                await self._keys.aclose()
+            await send(message)
+
+        await self.app(scope, receive, respond)
+
+
+#: How the messages begin by which an app answers a connection of a type.
+_RESPONSE = {"http": "http.response.", "websocket": "websocket.http.response."}
+
+
+class _Access(Access):
+    """One ASGI request."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(
+        self, verdict: Granted | Denied, scope: Scope, answer: Callable[[Denied], Answer]
+    ) -> None:
+        super().__init__(verdict, scope)
+        self._answer = answer
+
+    def parameter(self, connection: Scope, name: str) -> object:
+        """Return a parameter of the path, where Starlette's and FastAPI's routers leave it."""
+        return connection.get("path_params", {}).get(name)
+
+    def refusal(self, connection: Scope, denied: Denied) -> Exception:
+        """Return the framework's own exception, so that its handlers may restyle the answer."""
+        if "starlette.exception_handlers" in connection:
+            from keymw.integrations import starlette  # noqa: PLC0415 - Starlette is running
+
+            return starlette.refusal(self, connection, denied, self._answer(denied))
+        return AccessDenied(denied)
+
+
+def _messages(scope: Scope, refusal: Answer) -> list[Message]:
+    """Return the messages by which a refusal is sent before anything else was."""
+    prefix = ""
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            return [{"type": "websocket.close", "code": _POLICY_VIOLATION}]
+        prefix = "websocket."
+    body = b"" if scope.get("method") == "HEAD" else refusal.body
+    headers = [(name.encode(), value.encode()) for name, value in refusal.headers]
+    return [
+        {"type": f"{prefix}http.response.start", "status": refusal.status, "headers": headers},
+        {"type": f"{prefix}http.response.body", "body": body},
+    ]
+
+
+def _with_vary(headers: Any) -> list[tuple[bytes, bytes]]:
+    """Return the headers with `Authorization` in `Vary`."""
+    found = list(headers)
+    for index, (name, value) in enumerate(found):
+        if len(name) == 4 and name.lower() == b"vary":  # noqa: PLR2004
+            found[index] = (name, vary_on_authorization(value.decode("latin-1")).encode("latin-1"))
+            return found
+    found.append((b"vary", b"Authorization"))
+    return found

@@ -1,0 +1,1 @@
+"""The two caches in front of the store: in the process (L1) and in Redis (L2)."""

@@ -1,0 +1,214 @@
+"""What every service is made of, whichever face it serves: the hot path, and one process's state.
+
+`peek` is the hot path: a plain function, no I/O, no exception, nothing built that L1 can keep.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from keymw import flows
+from keymw.cache.local import LocalCache
+from keymw.errors import NotMigrated, StoreUnavailable
+from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
+from keymw.model import CacheStats, Denied, KeyKind, Verdict
+from keymw.ports import SystemClock
+from keymw.settings import Settings
+from keymw.tokens import MAX_LENGTH, digest, is_well_formed
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from typing import Self
+
+    from keymw.flows import Deps
+    from keymw.ports import Clock, SharedCache, Store
+    from keymw.scopes import ScopeCatalog
+
+T = TypeVar("T")
+
+log = logging.getLogger("keymw")
+
+
+class Core:
+    """Settings, L1 and counters of one service in one process."""
+
+    def __init__(
+        self,
+        database: str = "sqlite:///keymw.db",
+        *,
+        redis: str | None = None,
+        catalog: ScopeCatalog | None = None,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+    ) -> None:
+        """Make a service; nothing is opened before it is first used.
+
+        Args:
+            database: `sqlite:///file.db` or `postgresql://user@host/name`.
+            redis: `redis://`, `rediss://` or `unix://` URL; None to do without.
+            catalog: the scopes that exist; None lets every well-formed scope be granted.
+            settings: numbers to tune.
+
+        Raises:
+            ValueError: one of the URLs is not one that keymw can use.
+            ModuleNotFoundError: what an URL needs is not installed; the message names the extra.
+        """
+        from keymw.store.engines import parse_url  # noqa: PLC0415 - `import keymw` stays light
+
+        self.settings = settings
+        self.catalog = catalog
+        self._url = parse_url(database)
+        self._redis_url = redis
+        if redis is not None:
+            from keymw.cache.clients import check_redis_url  # noqa: PLC0415
+
+            check_redis_url(redis)
+        self._clock: Clock = SystemClock()
+        self._prefixes = tuple(
+            (prefix.encode(), kind) for kind in KeyKind for prefix in settings.prefixes(kind)
+        )
+        self._limit = settings.max_credentials_length
+        self._begin()
+        _services.add(self)
+
+    def _begin(self) -> None:
+        """Start with empty caches: when made, and in the child after a fork."""
+        self._local = LocalCache(self.settings.l1_size, self.settings.negative_size)
+        self._counters = flows.Counters()
+        self._store_is_down = False
+
+    @classmethod
+    def from_env(
+        cls, *, catalog: ScopeCatalog | None = None, environ: Mapping[str, str] | None = None
+    ) -> Self:
+        """Make a service from `KEYMW_DATABASE_URL`, `KEYMW_REDIS_URL` and `KEYMW_<SETTING>`.
+
+        Raises:
+            ValueError: a variable is missing or does not fit; the message names it.
+        """
+        environ = os.environ if environ is None else environ
+        database = environ.get("KEYMW_DATABASE_URL")
+        if not database:
+            raise ValueError("KEYMW_DATABASE_URL is not set: give sqlite:///… or postgresql://….")
+        return cls(
+            database,
+            redis=environ.get("KEYMW_REDIS_URL") or None,
+            catalog=catalog,
+            settings=Settings.from_env(environ),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._url.render_as_string(hide_password=True)}>"
+
+    # What a service adds: how it reaches its ports, and how it waits.
+
+    def _deps(self) -> Deps:
+        raise NotImplementedError
+
+    async def _join(self, key: bytes) -> Verdict:
+        """Load a verdict; callers that ask for the same digest at the same time share one load."""
+        raise NotImplementedError
+
+    async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
+        """Finish a change even if its caller is cancelled meanwhile."""
+        raise NotImplementedError
+
+    def _make_deps(self, store: Store, shared: SharedCache | None) -> Deps:
+        return flows.Deps(
+            store, shared, self._local, self._clock, self.settings, self.catalog, self._counters
+        )
+
+    # Checking credentials.
+
+    def peek(self, value: bytes) -> Verdict | None:
+        """Return the verdict on an `Authorization` value if L1 has it.
+
+        A hit proves the syntax too: these very bytes were found well-formed before.
+        """
+        if len(value) > self._limit or value[:7].lower() != b"bearer ":
+            return None
+        return self._local.get(sha256(value[7:]).digest(), self._clock.monotonic())
+
+    async def _authenticate(self, value: bytes | None) -> Verdict:
+        """Return the verdict on the one `Authorization` value of a request; an outage is one too.
+
+        None is a request without the field. More than one is `MALFORMED`, which faces see first.
+        """
+        token = MISSING if value is None else bearer_token(value, self._limit)
+        if isinstance(token, Denied):
+            return token
+        try:
+            return await self._check(token)
+        except StoreUnavailable as error:
+            self._note_outage(error)
+            return UNAVAILABLE
+
+    async def _verify(self, token: str) -> Verdict:
+        try:
+            return await self._check(token.encode("utf-8", "surrogatepass"))
+        except NotMigrated:
+            raise
+        except StoreUnavailable as error:
+            self._note_outage(error)
+            return UNAVAILABLE
+
+    async def _check(self, token: bytes) -> Verdict:
+        for prefix, kind in self._prefixes:
+            if token.startswith(prefix):
+                break
+        else:
+            return UNRECOGNIZED
+        unchecked = kind in self.settings.accept_unchecksummed and len(token) <= MAX_LENGTH
+        if not unchecked and not is_well_formed(token, prefix):
+            return INVALID
+        key = digest(token)
+        known = self._local.get(key, self._clock.monotonic())
+        if known is not None:
+            return known
+        verdict = await self._join(key)
+        if self._store_is_down and verdict is not UNAVAILABLE:
+            self._store_is_down = False
+            log.warning("keymw: the database answers again.")
+        return verdict
+
+    def _note_outage(self, error: StoreUnavailable) -> None:
+        """Say once, not once a request, that the database is gone."""
+        if not self._store_is_down:
+            self._store_is_down = True
+            log.error("keymw: requests with API keys are answered 503: %s", error)
+
+    def stats(self) -> CacheStats:
+        """Return the counters of this service in this process."""
+        size, negative_size = self._local.sizes()
+        return CacheStats(
+            l1_hits=self._local.hits,
+            l1_negative_hits=self._local.negative_hits,
+            l2_hits=self._counters.l2_hits,
+            store_reads=self._counters.store_reads,
+            store_errors=self._counters.store_errors,
+            l2_errors=self._counters.l2_errors,
+            invalidations=self._counters.invalidations,
+            l1_size=size,
+            l1_negative_size=negative_size,
+        )
+
+    def _after_fork(self) -> None:
+        """Forget what belongs to the parent: its connections, threads, locks and caches."""
+        _abandoned.append(vars(self).copy())
+        self._begin()
+
+
+#: What children inherited: never closed, because closing would speak over the parent's sockets.
+_abandoned: list[object] = []
+_services: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for service in tuple(_services):
+        service._after_fork()  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_forked)

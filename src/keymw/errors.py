@@ -1,0 +1,95 @@
+"""Every exception that keymw raises on purpose, under one root.
+
+A message says what is wrong and what to do about it. None ever holds a token or a digest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keymw.model import Denied
+
+
+class KeymwError(Exception):
+    """The root of keymw's exceptions."""
+
+
+class InvalidInput(KeymwError, ValueError):  # noqa: N818 - it is a ValueError by another name
+    """A value that cannot be stored or used; nothing was changed."""
+
+    #: Name of the argument that is at fault, as the caller spells it.
+    field: str
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class LabelTaken(InvalidInput):
+    """The project already has a live key with this label."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__("label", f"the project already has a key labelled {label!r}.")
+
+
+class DigestTaken(InvalidInput):
+    """A key with this secret exists already, or existed before."""
+
+    def __init__(self) -> None:
+        super().__init__("digest", "a key with this digest has already been stored.")
+
+
+class KeyNotFound(KeymwError, LookupError):  # noqa: N818
+    """No key has this id."""
+
+    #: The id that was asked for.
+    key_id: str
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no key with the id {key_id!r}.")
+        self.key_id = key_id
+
+
+class KeyNotUsable(KeymwError):  # noqa: N818
+    """The key is revoked or expired, so that it can be neither changed nor rolled."""
+
+
+class StoreUnavailable(KeymwError):  # noqa: N818
+    """The database cannot answer. Nothing is known about the key: a 503, never a 401."""
+
+
+class SharedCacheUnavailable(KeymwError):  # noqa: N818
+    """Redis cannot be listened to at the moment. Requests never see this."""
+
+
+class NotMigrated(StoreUnavailable):
+    """The database is there but has not (all of) keymw's tables."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database does not have keymw's current tables: "
+            "run `keymw migrate`, or call migrate() on the service."
+        )
+
+
+class MiddlewareMissing(KeymwError, RuntimeError):  # noqa: N818
+    """`require_scopes` ran in a request that no `KeyAuthMiddleware` has seen."""
+
+    def __init__(self, view: str) -> None:
+        super().__init__(
+            f"{view} is decorated with require_scopes, but no KeyAuthMiddleware is around the "
+            "app, so the request was refused: wrap the app in keymw.asgi.KeyAuthMiddleware or "
+            "keymw.wsgi.KeyAuthMiddleware."
+        )
+
+
+class AccessDenied(KeymwError):  # noqa: N818
+    """Carries a refusal out of a view to the middleware, which answers it."""
+
+    #: Why the request is refused.
+    denied: Denied
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(denied.detail)
+        self.denied = denied

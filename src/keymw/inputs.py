@@ -1,0 +1,76 @@
+"""What callers may hand in: ids, labels, times. Refused before anything is stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from keymw.errors import InvalidInput
+
+MAX_LABEL = 40
+MAX_ID = 255
+
+
+def check_id(field: str, value: object) -> str:
+    """Return an id as the string that it is compared by.
+
+    Raises:
+        InvalidInput: it is not a string, int or UUID, is empty or over 255 characters, or has
+            characters that cannot be seen.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int, UUID)):
+        raise InvalidInput(field, f"give a string, not {type(value).__name__}.")
+    text = str(value)
+    if not 0 < len(text) <= MAX_ID or not text.isprintable():
+        raise InvalidInput(field, f"give 1 to {MAX_ID} printable characters.")
+    return text
+
+
+def check_actor(value: object) -> str | None:
+    """Return who makes a change, or None for nobody in particular."""
+    return None if value is None else check_id("actor", value)
+
+
+def check_ids(field: str, values: object) -> frozenset[str] | None:
+    """Return a set of ids; None is no limit."""
+    if values is None:
+        return None
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise InvalidInput(field, "give a list of ids.")
+    return frozenset(check_id(field, value) for value in values)
+
+
+def check_label(value: object) -> str:
+    """Return a label that people can read and tell from others.
+
+    Raises:
+        InvalidInput: it has not 1 to 40 characters, or has control characters, direction marks or
+            other characters that cannot be seen, or white space around it.
+    """
+    if not isinstance(value, str):
+        raise InvalidInput("label", f"give a string, not {type(value).__name__}.")
+    if not 0 < len(value) <= MAX_LABEL:
+        raise InvalidInput("label", f"give 1 to {MAX_LABEL} characters.")
+    if not value.isprintable():
+        raise InvalidInput("label", "control and invisible characters are not allowed.")
+    if value != value.strip():
+        raise InvalidInput("label", "white space around it is not allowed.")
+    return value
+
+
+def check_time(field: str, value: object) -> datetime | None:
+    """Return an aware time in UTC, to the microsecond; None is never.
+
+    Raises:
+        InvalidInput: it is no datetime or has no time zone.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InvalidInput(field, f"give a datetime, not {type(value).__name__}.")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidInput(field, "give a time with its time zone.")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(field, "it is outside of the calendar.") from None

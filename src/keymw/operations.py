@@ -1,0 +1,329 @@
+"""The public operations, written once; `KeyService` blocks on them, `AsyncKeyService` awaits them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from keymw import flows
+from keymw.core import Core
+from keymw.errors import InvalidInput
+from keymw.inputs import check_actor, check_id, check_ids, check_label, check_time
+from keymw.model import Event, IssuedKey, Key, KeyKind, Propagation, Verdict
+from keymw.tokens import parse_digest, random_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    Id = str | int | UUID
+
+_ID_LENGTH = 16
+_MAX_MASK = 64
+
+
+class Operations(Core):
+    """Everything that can be done with keys."""
+
+    async def migrate(self) -> None:
+        """Make or upgrade the tables.
+
+        Safe to run again, and from several processes at once.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or changed.
+        """
+        await self._lasting(self._deps().store.migrate())
+
+    async def verify(self, token: str) -> Verdict:
+        """Return `Granted(principal)` or `Denied(reason)` for a token, with no web app at all.
+
+        An outage is `Denied(Reason.UNAVAILABLE)`: nothing is known about the key then.
+
+        Raises:
+            NotMigrated: the database does not have keymw's tables.
+            TypeError: the token is not a string.
+        """
+        if not isinstance(token, str):
+            raise TypeError(f"verify() takes the token as a string, not {type(token).__name__}.")
+        return await self._verify(token)
+
+    async def issue_project_key(
+        self,
+        project_id: Id,
+        label: str,
+        scopes: Iterable[str],
+        *,
+        expires_at: datetime | None = None,
+        actor: str | None = None,
+    ) -> IssuedKey:
+        """Make a project secret key, which belongs to the project and outlives whoever made it.
+
+        Args:
+            project_id: compared as a string, exactly.
+            label: 1 to 40 printable characters, unique among the project's live keys.
+            scopes: `object:read` or `object:write`; an empty set grants nothing.
+            expires_at: aware time from which the key is refused; None is never.
+            actor: who makes it, for the activity log and as `created_by`.
+
+        Returns:
+            The key's row and its token, which is shown this once.
+
+        Raises:
+            InvalidInput: an argument is refused (`LabelTaken` for the label); nothing is stored.
+            StoreUnavailable: the database cannot answer.
+        """
+        now = self._clock.now()
+        key = _new_key(now, KeyKind.PROJECT_SECRET, label, expires_at, actor, project_id=project_id)
+        return await self._lasting(flows.issue(self._deps(), key, scopes, key.created_by))
+
+    async def issue_personal_key(
+        self,
+        user_id: Id,
+        label: str,
+        scopes: Iterable[str],
+        *,
+        projects: Iterable[Id] | None = None,
+        organizations: Iterable[Id] | None = None,
+        expires_at: datetime | None = None,
+        actor: str | None = None,
+    ) -> IssuedKey:
+        """Make a personal key, which ends with its user's access.
+
+        Args:
+            user_id: whose key it is.
+            label: 1 to 40 printable characters.
+            scopes: `object:read`, `object:write`, or `*` for everything.
+            projects: ids of projects that the key is limited to; None is no limit.
+            organizations: ids of organizations that the key is limited to; None is no limit.
+            expires_at: aware time from which the key is refused; None is never.
+            actor: who makes it, for the activity log and as `created_by`.
+
+        Raises:
+            InvalidInput: an argument is refused; nothing is stored.
+            StoreUnavailable: the database cannot answer.
+        """
+        key = _new_key(
+            self._clock.now(),
+            KeyKind.PERSONAL,
+            label,
+            expires_at,
+            actor,
+            user_id=user_id,
+            projects=projects,
+            organizations=organizations,
+        )
+        return await self._lasting(flows.issue(self._deps(), key, scopes, key.created_by))
+
+    async def import_key(
+        self,
+        kind: KeyKind | str,
+        digest: str,
+        label: str,
+        scopes: Iterable[str],
+        *,
+        project_id: Id | None = None,
+        user_id: Id | None = None,
+        mask: str = "",
+        expires_at: datetime | None = None,
+        actor: str | None = None,
+    ) -> Key:
+        """Store a key whose secret was made elsewhere and is known by its digest only.
+
+        Tokens without keymw's length and checksum are refused unread unless
+        `Settings.accept_unchecksummed` names the kind.
+
+        Args:
+            kind: whom the key belongs to.
+            digest: `sha256$<hex>` or plain hex of SHA-256 of the whole token.
+            label: as in `issue_project_key`.
+            scopes: as in `issue_project_key`.
+            project_id: for a project secret key.
+            user_id: for a personal key.
+            mask: what people may see of the token; up to 64 characters.
+            expires_at: as in `issue_project_key`.
+            actor: as in `issue_project_key`.
+
+        Raises:
+            InvalidInput: an argument is refused (`DigestTaken` for a secret that is known).
+            StoreUnavailable: the database cannot answer.
+        """
+        try:
+            kind = KeyKind(kind)
+        except ValueError:
+            raise InvalidInput("kind", f"{kind!r} is not one of {', '.join(KeyKind)}.") from None
+        owner = "project_id" if kind is KeyKind.PROJECT_SECRET else "user_id"
+        if (project_id is None) == (owner == "project_id") or (user_id is None) != (
+            owner == "project_id"
+        ):
+            raise InvalidInput(owner, f"a {kind} key belongs to this, and to nothing else.")
+        if not isinstance(mask, str) or len(mask) > _MAX_MASK or not mask.isprintable():
+            raise InvalidInput("mask", f"give up to {_MAX_MASK} printable characters.")
+        key = _new_key(
+            self._clock.now(),
+            kind,
+            label,
+            expires_at,
+            actor,
+            project_id=project_id,
+            user_id=user_id,
+            mask=mask,
+        )
+        change = flows.adopt(self._deps(), key, parse_digest(digest), scopes, key.created_by)
+        return await self._lasting(change)
+
+    async def get(self, key_id: str) -> Key:
+        """Return a key's row.
+
+        Raises:
+            KeyNotFound: there is none with this id.
+            StoreUnavailable: the database cannot answer.
+        """
+        return await flows.get(self._deps(), key_id)
+
+    async def list(
+        self,
+        *,
+        project_id: Id | None = None,
+        user_id: Id | None = None,
+        include_revoked: bool = False,
+    ) -> Sequence[Key]:
+        """Return the keys of a project or of a user (or all of them), oldest first.
+
+        Raises:
+            StoreUnavailable: the database cannot answer.
+        """
+        return await self._deps().store.list(
+            project_id=None if project_id is None else check_id("project_id", project_id),
+            user_id=None if user_id is None else check_id("user_id", user_id),
+            include_revoked=include_revoked,
+        )
+
+    async def update(
+        self,
+        key_id: str,
+        *,
+        label: str | None = None,
+        scopes: Iterable[str] | None = None,
+        actor: str | None = None,
+    ) -> Key:
+        """Change a key's label or scopes; what is not given stays.
+
+        Returns:
+            The key as it is now; its `propagation` says when that holds everywhere.
+
+        Raises:
+            KeyNotFound: there is none with this id.
+            KeyNotUsable: it is revoked or expired.
+            InvalidInput: an argument is refused; nothing is changed.
+            StoreUnavailable: the database cannot answer.
+        """
+        label = None if label is None else check_label(label)
+        change = flows.update(self._deps(), key_id, label, scopes, check_actor(actor))
+        return await self._lasting(change)
+
+    async def roll(
+        self, key_id: str, *, grace: timedelta = timedelta(0), actor: str | None = None
+    ) -> IssuedKey:
+        """Give a key a new secret; id, label and scopes stay.
+
+        Args:
+            key_id: which key.
+            grace: how long the old secret still works. Rolling again never extends it, and
+                revoking ends it at once.
+            actor: who does it, for the activity log.
+
+        Raises:
+            KeyNotFound: there is none with this id.
+            KeyNotUsable: it is revoked or expired.
+            InvalidInput: the grace is negative.
+            StoreUnavailable: the database cannot answer.
+        """
+        return await self._lasting(flows.roll(self._deps(), key_id, grace, check_actor(actor)))
+
+    async def revoke(self, key_id: str, *, actor: str | None = None) -> Propagation:
+        """End a key for good, with the secrets that it had before.
+
+        Revoking a revoked key changes nothing and tells every process once more.
+
+        Raises:
+            KeyNotFound: there is none with this id.
+            StoreUnavailable: the database cannot answer; nothing is revoked.
+        """
+        return await self._lasting(flows.revoke(self._deps(), key_id, check_actor(actor)))
+
+    async def deactivate_user(self, user_id: Id, *, actor: str | None = None) -> Propagation:
+        """End all personal keys of a user in one step; project keys are not touched.
+
+        The user need not be known before.
+
+        Raises:
+            StoreUnavailable: the database cannot answer; nothing is changed.
+        """
+        user = check_id("user_id", user_id)
+        change = flows.set_user(self._deps(), user, active=False, actor=check_actor(actor))
+        return await self._lasting(change)
+
+    async def activate_user(self, user_id: Id, *, actor: str | None = None) -> Propagation:
+        """Give a user's personal keys back, as they were.
+
+        Raises:
+            StoreUnavailable: the database cannot answer; nothing is changed.
+        """
+        user = check_id("user_id", user_id)
+        change = flows.set_user(self._deps(), user, active=True, actor=check_actor(actor))
+        return await self._lasting(change)
+
+    async def history(
+        self,
+        *,
+        key_id: str | None = None,
+        project_id: Id | None = None,
+        user_id: Id | None = None,
+        limit: int = 100,
+    ) -> Sequence[Event]:
+        """Return the activity log of a key, a project or a user (or of all), newest first.
+
+        Raises:
+            InvalidInput: the limit is not positive.
+            StoreUnavailable: the database cannot answer.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise InvalidInput("limit", "give a positive number.")
+        return await self._deps().store.history(
+            key_id=key_id,
+            project_id=None if project_id is None else check_id("project_id", project_id),
+            user_id=None if user_id is None else check_id("user_id", user_id),
+            limit=limit,
+        )
+
+
+def _new_key(
+    now: datetime,
+    kind: KeyKind,
+    label: str,
+    expires_at: datetime | None,
+    actor: str | None,
+    *,
+    project_id: Id | None = None,
+    user_id: Id | None = None,
+    projects: Iterable[Id] | None = None,
+    organizations: Iterable[Id] | None = None,
+    mask: str = "",
+) -> Key:
+    return Key(
+        id=f"key_{random_text(_ID_LENGTH)}",
+        kind=kind,
+        label=check_label(label),
+        mask=mask,
+        scopes=frozenset(),
+        version=1,
+        created_at=now,
+        project_id=check_id("project_id", project_id) if user_id is None else None,
+        user_id=check_id("user_id", user_id) if project_id is None else None,
+        projects=check_ids("projects", projects),
+        organizations=check_ids("organizations", organizations),
+        created_by=check_actor(actor),
+        expires_at=check_time("expires_at", expires_at),
+    )

@@ -1,0 +1,164 @@
+"""What the flows need from the outside: a store, a shared cache, a clock. Nothing else.
+
+Every method is a coroutine. Those of a blocking service never suspend (`run_now` relies on it);
+those of an asynchronous one may be cancelled at any await.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from keymw.model import Event, Key
+    from keymw.policy import Record
+
+
+class Clock(Protocol):
+    """Two clocks: one that never steps, for ages, and one that people read, for expiry."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the time of day, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def now(self) -> datetime:
+        """Return the time of day, aware, in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """Tells caches that everything older than `version` of `entity` is void."""
+
+    entity: str
+    version: int
+    #: Digests under which values of the entity may lie in the shared cache.
+    digests: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a plan wants to become of a key; the store adds the version and writes the event."""
+
+    action: str
+    key: Key
+    at: datetime
+    actor: str | None
+    #: A new secret's digest; the old one is retired.
+    digest: bytes | None = None
+    #: Until when the retired secret still works.
+    retired_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A committed change and what must be told of it."""
+
+    key: Key
+    invalidation: Invalidation
+
+
+class Store(Protocol):
+    """The database, the only truth. Each method is one transaction.
+
+    Every method raises `StoreUnavailable` if the database cannot answer, and `NotMigrated` if it
+    lacks keymw's tables.
+    """
+
+    async def find(self, digest: bytes) -> Record | None:
+        """Return what is known of a secret."""
+        ...
+
+    async def get(self, key_id: str) -> Key | None:
+        """Return a key's row."""
+        ...
+
+    async def list(
+        self, *, project_id: str | None, user_id: str | None, include_revoked: bool
+    ) -> Sequence[Key]:
+        """Return keys, oldest first."""
+        ...
+
+    async def insert(self, key: Key, digest: bytes, action: str, actor: str | None) -> Changed:
+        """Store a new key with its event; raises `LabelTaken` or `DigestTaken`."""
+        ...
+
+    async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
+        """Apply a plan to a key's current row, which is locked meanwhile; None changes nothing.
+
+        What the plan raises rolls everything back and is raised. Raises `KeyNotFound`,
+        `LabelTaken`, `DigestTaken`.
+        """
+        ...
+
+    async def set_user(
+        self, user_id: str, *, active: bool, at: datetime, actor: str | None
+    ) -> Invalidation:
+        """Say whether a user is active; all of the user's personal keys follow in one step."""
+        ...
+
+    async def history(
+        self, *, key_id: str | None, project_id: str | None, user_id: str | None, limit: int
+    ) -> Sequence[Event]:
+        """Return the activity log, newest first."""
+        ...
+
+    async def feed(self, after: int, limit: int) -> Sequence[tuple[int, Invalidation]]:
+        """Return invalidations numbered above `after`, in order, without digests."""
+        ...
+
+    async def position(self) -> int:
+        """Return the number of the last event."""
+        ...
+
+    async def signing_keys(self) -> Sequence[bytes]:
+        """Return the keys that sign shared values, oldest first; the last one signs."""
+        ...
+
+    async def migrate(self) -> None:
+        """Make or upgrade the tables; safe to run again and from several processes at once."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back the connections; the store may be used again."""
+        ...
+
+
+class SharedCache(Protocol):
+    """Redis, or nothing. It never raises: an outage is a miss, or an unacknowledged message."""
+
+    async def get(self, digest: bytes) -> bytes | None:
+        """Return the value under a digest, as it lies there."""
+        ...
+
+    async def fill(
+        self, digest: bytes, value: bytes, entities: tuple[tuple[str, int], ...], ttl: float
+    ) -> None:
+        """Store a value for `ttl` seconds, unless one of its entities has a newer version."""
+        ...
+
+    async def publish(self, invalidation: Invalidation) -> bool:
+        """Delete the values, remember the version, tell every process. True if Redis has it."""
+        ...
+
+    async def follow(self, timeout: float) -> Sequence[Invalidation]:  # noqa: ASYNC109
+        """Wait at most `timeout` seconds for invalidations."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back the connections; the cache may be used again."""
+        ...

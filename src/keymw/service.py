@@ -1,0 +1,181 @@
+"""`KeyService`: for WSGI apps, scripts and the command line. Every method blocks."""
+
+from __future__ import annotations
+
+import threading
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+
+from keymw import flows
+from keymw._step import run_now
+from keymw.core import Core
+from keymw.http import UNAVAILABLE
+from keymw.operations import Operations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
+    from typing import Self
+
+    from keymw.flows import Deps
+    from keymw.model import Verdict
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    operation: Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[KeyService, P], T]:
+    """Return the operation as a method that blocks."""
+
+    @wraps(operation)
+    def method(self: KeyService, *args: P.args, **kwargs: P.kwargs) -> T:
+        # Operations use nothing of their class but what Core has.
+        return run_now(operation(cast("Operations", self), *args, **kwargs))
+
+    return method
+
+
+class _Flight:
+    """One load that several threads wait for. Its verdict is an outage until it is known."""
+
+    __slots__ = ("error", "landed", "verdict")
+
+    def __init__(self) -> None:
+        self.landed = threading.Event()
+        self.verdict: Verdict = UNAVAILABLE
+        self.error: BaseException | None = None
+
+
+class KeyService(Core):
+    """Issues, checks and revokes keys; safe to use from several threads.
+
+    Nothing is opened before the first use, and a service that was closed opens again when it is
+    used again. In a forked child it starts anew.
+    """
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._lock = threading.Lock()
+        self._opened: Deps | None = None
+        self._flights: dict[tuple[bytes, int], _Flight] = {}
+        self._follower: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def _deps(self) -> Deps:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    def _open(self) -> Deps:
+        from keymw.store.engines import Inline, make_engine  # noqa: PLC0415
+        from keymw.store.sql import SqlStore  # noqa: PLC0415
+
+        store = SqlStore(Inline(make_engine(self._url, self.settings)))
+        if self._redis_url is None:
+            return self._make_deps(store, None)
+        from keymw.cache.clients import blocking_cache  # noqa: PLC0415
+
+        cache = blocking_cache(self._redis_url, self.settings, self._clock, self._counters)
+        return self._make_deps(store, cache)
+
+    async def _join(self, key: bytes) -> Verdict:
+        self._follow()
+        name = (key, self._local.generation)
+        with self._lock:
+            flight = self._flights.get(name)
+            leads = flight is None
+            if flight is None:
+                flight = self._flights[name] = _Flight()
+        if leads:
+            return await self._lead(name, flight)
+        if not flight.landed.wait(2 * self.settings.store_timeout):
+            return UNAVAILABLE
+        if flight.error is not None:
+            raise flight.error
+        return flight.verdict
+
+    async def _lead(self, name: tuple[bytes, int], flight: _Flight) -> Verdict:
+        try:
+            flight.verdict = await flows.load(self._deps(), name[0])
+        except Exception as error:
+            # The followers share the failure: asking again one by one is how outages spread.
+            flight.error = error
+            raise
+        finally:
+            with self._lock:
+                del self._flights[name]
+            flight.landed.set()
+        return flight.verdict
+
+    async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
+        return await change
+
+    def _follow(self) -> None:
+        """Start to listen for what other processes change; the thread ends with the process."""
+        if self._follower is not None:
+            return
+        deps = self._deps()
+        with self._lock:
+            if self._follower is None:
+                self._stopping = threading.Event()
+                self._follower = threading.Thread(
+                    target=_follow_until, args=(deps, self._stopping), name="keymw", daemon=True
+                )
+                self._follower.start()
+
+    def authenticate(self, value: bytes | None) -> Verdict:
+        """Return the verdict on the one `Authorization` value of a request, None if it has none.
+
+        For the WSGI face; an outage is a verdict too.
+        """
+        return run_now(self._authenticate(value))
+
+    migrate = _blocking(Operations.migrate)
+    verify = _blocking(Operations.verify)
+    issue_project_key = _blocking(Operations.issue_project_key)
+    issue_personal_key = _blocking(Operations.issue_personal_key)
+    import_key = _blocking(Operations.import_key)
+    get = _blocking(Operations.get)
+    list = _blocking(Operations.list)
+    update = _blocking(Operations.update)
+    roll = _blocking(Operations.roll)
+    revoke = _blocking(Operations.revoke)
+    deactivate_user = _blocking(Operations.deactivate_user)
+    activate_user = _blocking(Operations.activate_user)
+    history = _blocking(Operations.history)
+
+    def close(self) -> None:
+        """Give back connections and threads; the service may be used again."""
+        with self._lock:
+            deps, self._opened = self._opened, None
+            follower, self._follower = self._follower, None
+        self._stopping.set()
+        self._local.clear()
+        if deps is None:
+            return
+        if deps.shared is not None:
+            run_now(deps.shared.aclose())
+        if follower is not None:
+            follower.join(self.settings.store_timeout)
+        run_now(deps.store.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _follow_until(deps: Deps, stopping: threading.Event) -> None:
+    async def nap(seconds: float) -> bool:
+        return stopping.wait(seconds) if seconds else stopping.is_set()
+
+    run_now(flows.follow(deps, nap))

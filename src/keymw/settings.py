@@ -1,0 +1,124 @@
+"""Every number that an operator may want to move, with its unit and what it trades."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from keymw.model import KeyKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX = re.compile(r"[A-Za-z0-9._~-]{1,32}", re.ASCII)
+_NAMESPACE = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a service behaves; the defaults suit several workers, Redis and PostgreSQL.
+
+    Raises:
+        ValueError: a value is out of its range; the message names the field.
+    """
+
+    #: Prefixes of project secret keys: all are accepted, the first is issued.
+    project_secret_prefixes: tuple[str, ...] = ("phs_",)
+    #: Prefixes of personal keys: all are accepted, the first is issued.
+    personal_prefixes: tuple[str, ...] = ("pha_",)
+    #: Kinds whose tokens may lack keymw's length and checksum, for imported keys.
+    accept_unchecksummed: tuple[KeyKind, ...] = ()
+
+    #: Good keys kept in the process.
+    l1_size: int = 10_000
+    #: Refused tokens kept in the process; they can never push out a good key.
+    negative_size: int = 10_000
+    #: Seconds that an answer of the store may be believed, wherever it is cached. It bounds how
+    #: long a revoked key can live in a process that no message about it has reached.
+    max_age: float = 30.0
+    #: Seconds that a refusal is remembered; a change to any key ends it early.
+    negative_max_age: float = 5.0
+
+    #: Seconds that a request may wait for Redis, each time it is asked.
+    redis_timeout: float = 0.1
+    #: Seconds without a question to Redis after it has failed.
+    redis_retry: float = 1.0
+    #: Start of every name in Redis.
+    redis_prefix: str = "keymw"
+
+    #: Seconds that a request may wait for the database.
+    store_timeout: float = 2.0
+    #: Connections to the database, a process.
+    store_connections: int = 8
+    #: Seconds between two looks into the store's feed of changes.
+    poll_interval: float = 1.0
+
+    #: Seconds that a client is asked to wait after a 503.
+    retry_after: int = 1
+    #: Longest `Authorization` value that is looked at, in bytes.
+    max_credentials_length: int = 8192
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("project_secret_prefixes", "personal_prefixes"):
+            _check_prefixes(name, getattr(self, name))
+        both = (*self.project_secret_prefixes, *self.personal_prefixes)
+        for prefix in both:
+            if sum(other.startswith(prefix) for other in both) > 1:
+                raise ValueError(f"prefixes: {prefix!r} begins another one, so kinds would mix.")
+        kinds = self.accept_unchecksummed
+        kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+        object.__setattr__(self, "accept_unchecksummed", tuple(KeyKind(kind) for kind in kinds))
+        if not _NAMESPACE.fullmatch(self.redis_prefix):
+            raise ValueError("redis_prefix: use 1 to 64 of A-Z a-z 0-9 . _ : -")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type in ("int", "float") and not _is_positive(value, field.type):
+                raise ValueError(f"{field.name}: give a positive {field.type}, not {value!r}.")
+
+    def prefixes(self, kind: KeyKind) -> tuple[str, ...]:
+        """Return the prefixes of a kind, the issued one first."""
+        if kind is KeyKind.PROJECT_SECRET:
+            return self.project_secret_prefixes
+        return self.personal_prefixes
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Return settings from `KEYMW_<FIELD>` variables; lists are separated by commas.
+
+        Raises:
+            ValueError: a variable does not fit its field; the message names the variable.
+        """
+        given: dict[str, object] = {}
+        for field in fields(cls):
+            variable = f"KEYMW_{field.name.upper()}"
+            text = environ.get(variable)
+            if text is None:
+                continue
+            try:
+                given[field.name] = _PARSERS.get(str(field.type), _parse_list)(text)
+            except ValueError:
+                raise ValueError(f"{variable}: {text!r} is not of type {field.type}.") from None
+        return cls(**given)  # type: ignore[arg-type]  # the parsers follow the fields' types
+
+
+def _check_prefixes(name: str, prefixes: tuple[str, ...]) -> None:
+    if isinstance(prefixes, str) or not prefixes:
+        raise ValueError(f"{name}: give a tuple with at least one prefix.")
+    for prefix in prefixes:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(f"{name}: {prefix!r}: use 1 to 32 of A-Z a-z 0-9 . _ ~ -")
+
+
+def _is_positive(value: object, kind: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if kind == "int" else (int, float)):
+        return False
+    return 0 < value < float("inf")
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_PARSERS = {"int": int, "float": float, "str": str}

@@ -1,0 +1,1 @@
+"""The SQL store, the only truth, and its in-memory reference."""

@@ -1,0 +1,84 @@
+"""Every SQL statement, built once; `sql.py` only runs them."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, insert, literal, null, select, union_all, update
+
+from keymw.store.schema import UtcTime, counter, events, keys, retired, signing_keys, users
+
+_RECORD = (
+    keys.c.id,
+    keys.c.kind,
+    keys.c.label,
+    keys.c.scopes,
+    keys.c.version,
+    keys.c.project_id,
+    keys.c.user_id,
+    keys.c.projects,
+    keys.c.organizations,
+    keys.c.expires_at,
+    keys.c.revoked_at,
+    users.c.active.label("owner_active"),
+    users.c.version.label("owner_version"),
+)
+_owned = keys.outerjoin(users, users.c.id == keys.c.user_id)
+
+#: One round trip for current and retired secrets alike, each by its unique index.
+FIND = union_all(
+    select(*_RECORD, null().cast(UtcTime).label("retired_until"))
+    .select_from(_owned)
+    .where(keys.c.digest == bindparam("digest")),
+    select(*_RECORD, retired.c.valid_until)
+    .select_from(_owned.join(retired, retired.c.key_id == keys.c.id))
+    .where(retired.c.digest == bindparam("digest")),
+)
+
+#: A key's row without its digest.
+_KEY = [column for column in keys.c if column.name != "digest"]
+
+GET = select(*_KEY).where(keys.c.id == bindparam("key_id"))
+LIST = select(*_KEY).order_by(keys.c.created_at, keys.c.id)
+DIGEST = select(keys.c.digest).where(keys.c.id == bindparam("key_id"))
+RETIRED_DIGESTS = select(retired.c.digest).where(retired.c.key_id == bindparam("key_id"))
+DIGEST_KNOWN = union_all(
+    select(literal(1)).where(keys.c.digest == bindparam("digest")),
+    select(literal(1)).where(retired.c.digest == bindparam("digest")),
+)
+LABEL_TAKEN = select(keys.c.id).where(
+    keys.c.project_id == bindparam("project_id"),
+    keys.c.label == bindparam("label"),
+    keys.c.revoked_at.is_(None),
+    keys.c.id != bindparam("key_id"),
+)
+INSERT_KEY = insert(keys)
+UPDATE_KEY = update(keys).where(keys.c.id == bindparam("key_id"))
+INSERT_RETIRED = insert(retired)
+
+#: Locks the counter until the commit, which puts all changes in one line: events are numbered in
+#: the order of their commits, and what a change has checked still holds when it commits.
+NEXT_SEQ = (
+    update(counter)
+    .where(counter.c.name == "events")
+    .values(value=counter.c.value + 1)
+    .returning(counter.c.value)
+)
+POSITION = select(counter.c.value).where(counter.c.name == "events")
+INSERT_EVENT = insert(events)
+HISTORY = select(events).order_by(events.c.seq.desc()).limit(bindparam("limit"))
+FEED = (
+    select(events.c.seq, events.c.entity, events.c.version)
+    .where(events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
+)
+
+GET_USER = select(users.c.active, users.c.version).where(users.c.id == bindparam("user_id"))
+INSERT_USER = insert(users)
+UPDATE_USER = update(users).where(users.c.id == bindparam("user_id"))
+USER_DIGESTS = union_all(
+    select(keys.c.digest).where(keys.c.user_id == bindparam("user_id")),
+    select(retired.c.digest)
+    .select_from(retired.join(keys, keys.c.id == retired.c.key_id))
+    .where(keys.c.user_id == bindparam("user_id")),
+)
+SIGNING_KEYS = select(signing_keys.c.secret).order_by(signing_keys.c.id)

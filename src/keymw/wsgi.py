@@ -1,0 +1,190 @@
+"""The WSGI face: around any WSGI app (PEP 3333). It imports no framework.
+
+What is answered stands in `http.py`; here it becomes calls of `start_response`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+from keymw.access import ANONYMOUS, KEY, Access, current
+from keymw.errors import AccessDenied
+from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
+from keymw.model import Denied, Granted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from keymw.http import Answer
+    from keymw.service import KeyService
+
+    Environ = dict[str, Any]
+    StartResponse = Callable[..., Callable[[bytes], object]]
+    App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class KeyAuthMiddleware:
+    """Tells who a request is before the app sees it.
+
+    On a request with a good key, `environ["keymw.principal"]` is its principal and
+    `environ["keymw.scopes"]` its scopes. With none, the principal is anonymous. A bad key is
+    refused on every route; what a route demands, `require_scopes` says.
+
+    Args:
+        app: any WSGI app.
+        keys: a `KeyService`.
+        realm: protection space named in challenges.
+        required: refuse requests without a good key before the app sees them.
+        strip_credentials: hide a good key's `Authorization` from the app.
+
+    Raises:
+        TypeError: `keys` is not a `KeyService`.
+        ValueError: the realm cannot stand in a header.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        keys: KeyService,
+        *,
+        realm: str = "keymw",
+        required: bool = False,
+        strip_credentials: bool = False,
+    ) -> None:
+        authenticate = getattr(keys, "authenticate", None)
+        if authenticate is None or inspect.iscoroutinefunction(authenticate):
+            raise TypeError("keymw.wsgi.KeyAuthMiddleware takes a KeyService as `keys`.")
+        self.app = app
+        self._keys = keys
+        self._realm = check_realm(realm)
+        self._required = required
+        self._strip = strip_credentials
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        value = environ.get("HTTP_AUTHORIZATION")
+        verdict = MISSING if value is None else self._verdict(value)
+        if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
+            return self._refuse(environ, start_response, verdict)
+        if isinstance(verdict, Granted):
+            environ["keymw.principal"] = verdict.principal
+            environ["keymw.scopes"] = verdict.principal.scopes
+            if self._strip:
+                del environ["HTTP_AUTHORIZATION"]
+        else:
+            environ["keymw.principal"] = ANONYMOUS
+            environ["keymw.scopes"] = ANONYMOUS.scopes
+        access = environ[KEY] = _Access(verdict, environ, self._answer)
+
+        def respond(
+            status: str, headers: list[tuple[str, str]], *exc_info: Any
+        ) -> Callable[[bytes], object]:
+            return start_response(status, _with_vary(headers), *exc_info)
+
+        token = current.set(access)
+        try:
+            body = self.app(environ, respond)
+        except AccessDenied as error:
+            return self._refuse(environ, start_response, error.denied, sys.exc_info())
+        finally:
+            current.reset(token)
+        if type(body) in (list, tuple) or _is_file(environ, body):
+            return body
+        return _Body(body, access)
+
+    def _verdict(self, value: str) -> Granted | Denied:
+        try:
+            raw = value.encode("latin-1")
+        except UnicodeEncodeError:
+            # No server may pass this on (PEP 3333, "bytes in disguise"); nobody sent it as such.
+            return MALFORMED
+        return self._keys.peek(raw) or self._keys.authenticate(raw)
+
+    def _refuse(
+        self, environ: Environ, start_response: StartResponse, denied: Denied, *exc_info: Any
+    ) -> Iterable[bytes]:
+        refusal = self._answer(denied)
+        start_response(f"{refusal.status} {refusal.phrase}", list(refusal.headers), *exc_info)
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
+
+    def _answer(self, denied: Denied) -> Answer:
+        return answer(denied, self._realm, self._keys.settings.retry_after)
+
+
+class _Access(Access):
+    """One WSGI request."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(
+        self, verdict: Granted | Denied, environ: Environ, answer: Callable[[Denied], Answer]
+    ) -> None:
+        super().__init__(verdict, environ)
+        self._answer = answer
+
+    def parameter(self, connection: Any, name: str) -> object:
+        """Return a parameter of the path, where Flask's router leaves it."""
+        request = connection.get("werkzeug.request")
+        return (getattr(request, "view_args", None) or {}).get(name)
+
+    def refusal(self, connection: Any, denied: Denied) -> Exception:
+        """Return the framework's own exception, so that its handlers may restyle the answer."""
+        if "werkzeug.request" in connection:
+            from keymw.integrations import werkzeug  # noqa: PLC0415 - Werkzeug is running
+
+            return werkzeug.Refusal(self._answer(denied))
+        return AccessDenied(denied)
+
+
+class _Body:
+    """A body that the server draws after the app has returned: still within the request.
+
+    The context variable is set around each step and never between them, so the server's thread
+    does not carry it into the next request, even if the server never closes this one.
+    """
+
+    def __init__(self, body: Iterable[bytes], access: Access) -> None:
+        self._body = body
+        self._access = access
+        self._chunks: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        token = current.set(self._access)
+        try:
+            if self._chunks is None:
+                self._chunks = iter(self._body)
+            return next(self._chunks)
+        finally:
+            current.reset(token)
+
+    def close(self) -> None:
+        """Close the app's body, if it can be closed."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            token = current.set(self._access)
+            try:
+                close()
+            finally:
+                current.reset(token)
+
+
+def _is_file(environ: Environ, body: object) -> bool:
+    """Say whether the server may send this body its own, faster way."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return inspect.isclass(wrapper) and isinstance(body, wrapper)
+
+
+def _with_vary(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers with `Authorization` in `Vary`."""
+    found = list(headers)
+    for index, (name, value) in enumerate(found):
+        if len(name) == 4 and name.lower() == "vary":  # noqa: PLR2004
+            found[index] = (name, vary_on_authorization(value))
+            return found
+    found.append(("Vary", "Authorization"))
+    return found

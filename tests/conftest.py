@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from servers import postgres_server, redis_server
+
+from keymw import AsyncKeyService, KeyService
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster():
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_instance():
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_instance):
+    """A Redis with nothing in it."""
+    import redis
+
+    with redis.Redis.from_url(redis_instance) as client:
+        client.flushall()
+    return redis_instance
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path}/keymw.db"
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster):
+    """A new, empty PostgreSQL database."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres_cluster, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres_cluster.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request):
+    """Each database in turn, not migrated."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+
+
+@pytest.fixture
+def keys(sqlite_url):
+    """A migrated blocking service on SQLite, without Redis."""
+    with KeyService(sqlite_url) as service:
+        service.migrate()
+        yield service
+
+
+@pytest.fixture
+async def akeys(sqlite_url):
+    """A migrated asynchronous service on SQLite, without Redis."""
+    async with AsyncKeyService(sqlite_url) as service:
+        await service.migrate()
+        yield service
+
+
+class ManualClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=self.seconds)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+def eventually(check, patience=10.0):
+    """Wait until `check()` is true; fails when it has not become so."""
+    deadline = time.monotonic() + patience
+    while not check():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

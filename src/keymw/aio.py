@@ -17,14 +17,14 @@ from keymw.http import UNAVAILABLE
 from keymw.operations import Operations
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
     from types import TracebackType
     from typing import Self
 
     from keymw.cache.redis import RedisCache
     from keymw.flows import Deps
     from keymw.model import Verdict
-    from keymw.ports import Invalidation, Store
+    from keymw.ports import Store
 
 T = TypeVar("T")
 

@@ -101,30 +101,14 @@ class KeyAuthMiddleware:
             scope["user"] = ANONYMOUS
             scope.setdefault("auth", NO_CREDENTIALS)
         access = scope[KEY] = _Access(verdict, scope, self._answer)
-        started = False
-
-        async def respond(message: Message) -> None:
-            nonlocal started
-            kind = message["type"]
-            if access.refused is not None and kind.startswith(_RESPONSE[scope["type"]]):
-                if not started:
-                    started = True
-                    for part in _messages(scope, self._answer(access.refused)):
-                        await send(part)
-                return
-            if kind.endswith(".response.start"):
-                started = True
-                message = {**message, "headers": _with_vary(message.get("headers", ()))}
-            await send(message)
-
+        respond = _Responder(send, access)
         token = current.set(access)
         try:
             await self.app(scope, receive, respond)
         except AccessDenied as error:
-            if started:
+            if respond.started:
                 raise
-            for part in _messages(scope, self._answer(error.denied)):
-                await send(part)
+            await respond.refuse(error.denied)
         finally:
             current.reset(token)
 
@@ -150,20 +134,16 @@ class KeyAuthMiddleware:
         await self.app(scope, receive, respond)
 
 
-#: How the messages begin by which an app answers a connection of a type.
-_RESPONSE = {"http": "http.response.", "websocket": "websocket.http.response."}
-
-
 class _Access(Access):
     """One ASGI request."""
 
-    __slots__ = ("_answer",)
+    __slots__ = ("answer",)
 
     def __init__(
         self, verdict: Granted | Denied, scope: Scope, answer: Callable[[Denied], Answer]
     ) -> None:
         super().__init__(verdict, scope)
-        self._answer = answer
+        self.answer = answer
 
     def parameter(self, connection: Scope, name: str) -> object:
         """Return a parameter of the path, where Starlette's and FastAPI's routers leave it."""
@@ -174,8 +154,36 @@ class _Access(Access):
         if "starlette.exception_handlers" in connection:
             from keymw.integrations import starlette  # noqa: PLC0415 - Starlette is running
 
-            return starlette.refusal(self, connection, denied, self._answer(denied))
+            return starlette.refusal(self, connection, denied, self.answer(denied))
         return AccessDenied(denied)
+
+
+class _Responder:
+    """The app's `send`: adds `Vary`, and says what a route refused in place of the framework."""
+
+    __slots__ = ("_access", "_send", "started")
+
+    def __init__(self, send: Send, access: _Access) -> None:
+        self._send = send
+        self._access = access
+        self.started = False
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Pass a message on; plain, because most messages need no more than that."""
+        kind = message["type"]
+        if self._access.refused is not None and ".response." in kind:
+            return self.refuse(self._access.refused)
+        if kind.endswith(".response.start"):
+            self.started = True
+            message = {**message, "headers": _with_vary(message.get("headers", ()))}
+        return self._send(message)
+
+    async def refuse(self, denied: Denied) -> None:
+        """Send a refusal, once, whatever else is sent in its place or after it."""
+        if not self.started:
+            self.started = True
+            for part in _messages(self._access.connection, self._access.answer(denied)):
+                await self._send(part)
 
 
 def _messages(scope: Scope, refusal: Answer) -> list[Message]:

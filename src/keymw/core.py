@@ -156,14 +156,9 @@ class Core:
             return UNAVAILABLE
 
     async def _check(self, token: bytes) -> Verdict:
-        for prefix, kind in self._prefixes:
-            if token.startswith(prefix):
-                break
-        else:
-            return UNRECOGNIZED
-        unchecked = kind in self.settings.accept_unchecksummed and len(token) <= MAX_LENGTH
-        if not unchecked and not is_well_formed(token, prefix):
-            return INVALID
+        refused = self._refuse_unread(token)
+        if refused is not None:
+            return refused
         key = digest(token)
         known = self._local.get(key, self._clock.monotonic())
         if known is not None:
@@ -173,6 +168,14 @@ class Core:
             self._store_is_down = False
             log.warning("keymw: the database answers again.")
         return verdict
+
+    def _refuse_unread(self, token: bytes) -> Denied | None:
+        """Refuse what cannot be a key, without asking anybody."""
+        for prefix, kind in self._prefixes:
+            if token.startswith(prefix):
+                unchecked = kind in self.settings.accept_unchecksummed and len(token) <= MAX_LENGTH
+                return None if unchecked or is_well_formed(token, prefix) else INVALID
+        return UNRECOGNIZED
 
     def _note_outage(self, error: StoreUnavailable) -> None:
         """Say once, not once a request, that the database is gone."""

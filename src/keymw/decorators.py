@@ -55,7 +55,8 @@ def require_scopes(
     demand = make_demand(scopes, kinds, project)
 
     def decorate(view: V) -> V:
-        return _guard(view, demand)
+        guarded: V = _guard(view, demand)
+        return guarded
 
     return decorate
 

@@ -23,8 +23,8 @@ from keymw.errors import (
 )
 from keymw.http import UNAVAILABLE
 from keymw.model import Granted, IssuedKey, Key, Propagation, Verdict
-from keymw.ports import Invalidation, Update
 from keymw.policy import judge
+from keymw.ports import Invalidation, Update
 from keymw.scopes import check_grant
 from keymw.tokens import digest as digest_of
 from keymw.tokens import generate, mask

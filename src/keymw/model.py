@@ -1,4 +1,4 @@
-"""The values that keymw is about: keys, principals, verdicts, demands. All frozen, none does I/O."""
+"""The values that keymw is about: keys, principals, verdicts, demands. Frozen; none does I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class KeyKind(StrEnum):
     """Whom a key belongs to; a plain string of the same value works wherever a kind is asked."""
 
-    PROJECT_SECRET = "project_secret"
+    PROJECT_SECRET = "project_secret"  # noqa: S105 - a name
     PERSONAL = "personal"
 
     @property

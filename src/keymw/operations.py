@@ -1,4 +1,4 @@
-"""The public operations, written once; `KeyService` blocks on them, `AsyncKeyService` awaits them."""
+"""The public operations, written once: `KeyService` blocks on them, `AsyncKeyService` awaits."""
 
 from __future__ import annotations
 

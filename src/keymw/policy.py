@@ -25,7 +25,7 @@ from keymw.model import (
 from keymw.scopes import ScopeCatalog, granted_by, parse_scopes, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
 
@@ -75,18 +75,26 @@ def user_entity(user_id: str) -> str:
     return f"user:{user_id}"
 
 
+#: What ends a key, in the order in which it is said.
+_OBSTACLES: tuple[tuple[Reason, Callable[[Record, datetime], bool]], ...] = (
+    (Reason.REVOKED, lambda record, _: record.revoked_at is not None),
+    (Reason.EXPIRED, lambda record, now: _is_past(record.expires_at, now)),
+    (Reason.ROLLED, lambda record, now: _is_past(record.retired_until, now)),
+    (Reason.OWNER_INACTIVE, lambda record, _: not record.owner_active),
+)
+
+
+def _is_past(end: datetime | None, now: datetime) -> bool:
+    return end is not None and end <= now
+
+
 def judge(record: Record | None, now: datetime, catalog: ScopeCatalog | None) -> Verdict:
     """Say whether a secret is good at `now`; no record is a secret that nobody issued."""
     if record is None:
         return Denied(Reason.INVALID)
-    if record.revoked_at is not None:
-        return Denied(Reason.REVOKED)
-    if record.expires_at is not None and record.expires_at <= now:
-        return Denied(Reason.EXPIRED)
-    if record.retired_until is not None and record.retired_until <= now:
-        return Denied(Reason.ROLLED)
-    if not record.owner_active:
-        return Denied(Reason.OWNER_INACTIVE)
+    for reason, holds_back in _OBSTACLES:
+        if holds_back(record, now):
+            return Denied(reason)
     scopes = usable(record.kind, record.scopes, catalog)
     granted = granted_by(scopes)
     if record.kind is KeyKind.PROJECT_SECRET and record.project_id is not None:

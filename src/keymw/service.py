@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from functools import wraps
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from keymw import flows
@@ -29,11 +29,11 @@ def _blocking(
 ) -> Callable[Concatenate[KeyService, P], T]:
     """Return the operation as a method that blocks."""
 
-    @wraps(operation)
-    def method(self: KeyService, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: KeyService, /, *args: P.args, **kwargs: P.kwargs) -> T:
         # Operations use nothing of their class but what Core has.
         return run_now(operation(cast("Operations", self), *args, **kwargs))
 
+    update_wrapper(method, operation)
     return method
 
 

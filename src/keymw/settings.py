@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -67,9 +68,7 @@ class Settings:
         for prefix in both:
             if sum(other.startswith(prefix) for other in both) > 1:
                 raise ValueError(f"prefixes: {prefix!r} begins another one, so kinds would mix.")
-        kinds = self.accept_unchecksummed
-        kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-        object.__setattr__(self, "accept_unchecksummed", tuple(KeyKind(kind) for kind in kinds))
+        object.__setattr__(self, "accept_unchecksummed", _kinds(self.accept_unchecksummed))
         if not _NAMESPACE.fullmatch(self.redis_prefix):
             raise ValueError("redis_prefix: use 1 to 64 of A-Z a-z 0-9 . _ : -")
         for field in fields(self):
@@ -103,8 +102,19 @@ class Settings:
         return cls(**given)  # type: ignore[arg-type]  # the parsers follow the fields' types
 
 
-def _check_prefixes(name: str, prefixes: tuple[str, ...]) -> None:
-    if isinstance(prefixes, str) or not prefixes:
+def _kinds(given: object) -> tuple[KeyKind, ...]:
+    """Return kinds that may have been given as plain strings, or as a single one."""
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, Iterable):
+        raise ValueError(f"accept_unchecksummed: {given!r} is no list of kinds.")  # noqa: TRY004
+    try:
+        return tuple(KeyKind(name) for name in names)
+    except ValueError as error:
+        raise ValueError(f"accept_unchecksummed: {error}.") from None
+
+
+def _check_prefixes(name: str, prefixes: object) -> None:
+    if not isinstance(prefixes, tuple) or not prefixes:
         raise ValueError(f"{name}: give a tuple with at least one prefix.")
     for prefix in prefixes:
         if not _PREFIX.fullmatch(prefix):

@@ -33,7 +33,7 @@ def check_redis_url(url: str) -> None:
         ValueError: it is none. The text is not repeated: it may hold a password.
     """
     try:
-        redis.connection.parse_url(url)
+        redis.ConnectionPool.from_url(url)  # connects to nothing
     except (ValueError, AttributeError, TypeError):
         raise ValueError(
             "redis: not a Redis URL; write redis://host:6379/0, rediss://host/0 or unix:///path."

@@ -86,7 +86,7 @@ def _options(url: URL, settings: Settings) -> dict[str, Any]:
     }
     if url.get_backend_name() == "sqlite":
         memory = url.database in (None, "", ":memory:")
-        connect = {"timeout": settings.store_timeout, "check_same_thread": False}
+        connect: dict[str, Any] = {"timeout": settings.store_timeout, "check_same_thread": False}
         size = 1 if memory else settings.store_connections
         return options | {
             "poolclass": QueuePool,
@@ -260,7 +260,7 @@ def _write(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _transact(connection: Connection, work: Callable[[Connection], T]) -> T:
-    """Run `work` in a transaction; whatever it raises undoes it, as the connection is given back."""
+    """Run `work` in a transaction; what it raises undoes it, as the connection is given back."""
     if connection.dialect.name == "sqlite":
         # Take the write lock at once: one that is asked for after a read cannot be waited for.
         connection.exec_driver_sql("BEGIN IMMEDIATE")

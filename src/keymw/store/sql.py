@@ -16,6 +16,7 @@ from keymw.model import Event, Key, KeyKind
 from keymw.policy import Record, key_entity, user_entity
 from keymw.ports import Changed, Invalidation
 from keymw.store import statements as sql
+from keymw.store.activity import difference
 from keymw.store.schema import events
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def _get(key_id: str, connection: Connection) -> Key | None:
 
 def _list(
     owner: dict[str, str | None],
-    include_revoked: bool,
-    connection: Connection,  # noqa: FBT001
+    include_revoked: bool,  # noqa: FBT001
+    connection: Connection,
 ) -> Sequence[Key]:
     statement = sql.LIST
     columns = statement.selected_columns
@@ -169,10 +170,10 @@ def _change(key_id: str, plan: Callable[[Key], Update | None], connection: Conne
 
 def _set_user(
     user_id: str,
-    active: bool,
+    active: bool,  # noqa: FBT001
     at: datetime,
     actor: str | None,
-    connection: Connection,  # noqa: FBT001
+    connection: Connection,
 ) -> Invalidation:
     seq = _next_seq(connection)
     known = connection.execute(sql.GET_USER, {"user_id": user_id}).first()
@@ -269,9 +270,7 @@ def _log(
     before: Key | None,
     after: Key,
 ) -> None:
-    old = {} if before is None else describe(before)
-    new = describe(after)
-    changed = {name for name in new if old.get(name) != new[name]}
+    old, new = difference(before, after)
     event = {
         "seq": seq,
         "at": at,
@@ -282,24 +281,10 @@ def _log(
         "project_id": after.project_id,
         "user_id": after.user_id,
         "actor": actor,
-        "before": {name: old[name] for name in old if name in changed},
-        "after": {name: new[name] for name in new if name in changed},
+        "before": old,
+        "after": new,
     }
     connection.execute(sql.INSERT_EVENT, event)
-
-
-_LOGGED = ("label", "mask", "scopes", "projects", "organizations", "expires_at", "revoked_at")
-
-
-def describe(key: Key) -> dict[str, Any]:
-    """Return what the activity log may hold of a key, as JSON values. Never a secret or digest."""
-    return {name: _plain(getattr(key, name)) for name in _LOGGED}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, frozenset):
-        return sorted(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def _to_key(row: Row[Any]) -> Key:

@@ -1,0 +1,32 @@
+"""What the activity log says of a change. Never a secret or a digest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keymw.model import Key
+
+_LOGGED = ("label", "mask", "scopes", "projects", "organizations", "expires_at", "revoked_at")
+
+
+def difference(before: Key | None, after: Key) -> tuple[dict[str, object], dict[str, object]]:
+    """Return, as JSON values, what of a key was and what it became; nothing was before a new one."""
+    old = {} if before is None else _describe(before)
+    new = _describe(after)
+    changed = [name for name in _LOGGED if old.get(name) != new[name]]
+    return (
+        {name: old[name] for name in changed if name in old},
+        {name: new[name] for name in changed},
+    )
+
+
+def _describe(key: Key) -> dict[str, object]:
+    return {name: _plain(getattr(key, name)) for name in _LOGGED}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from servers import postgres_server, redis_server
 
 from keymw import AsyncKeyService, KeyService
+from servers import postgres_server, redis_server
 
 _numbers = itertools.count()
 

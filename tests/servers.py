@@ -1,4 +1,4 @@
-"""Real servers for the tests: private, on Unix sockets in temporary folders, and gone afterwards."""
+"""Real servers for the tests: private, on Unix sockets in temporary folders, gone afterwards."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PATIENCE = 30.0
 

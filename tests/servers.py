@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,6 +32,15 @@ def _until(ready, what):
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
+
+
+def _takes_queries(url: str) -> bool:
+    """Say whether PostgreSQL is past its start, in which it refuses whoever connects."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -115,5 +126,6 @@ def postgres_server() -> Iterator[str]:
             **account,
         )
         stack.callback(_stop, process)
-        _until(lambda: _answers(folder / ".s.PGSQL.5432"), "PostgreSQL")
-        yield f"postgresql://keymw@/postgres?host={folder}"
+        url = f"postgresql://keymw@/postgres?host={folder}"
+        _until(lambda: _takes_queries(url), "PostgreSQL")
+        yield url

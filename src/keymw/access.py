@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from keymw.model import Denied, Principal, Verdict
 
-#: The one name that keymw puts into an ASGI scope or a WSGI environ besides the documented ones.
-KEY = "keymw"
+#: The one name that keymw adds to an ASGI scope or a WSGI environ besides the documented ones.
+#: PEP 3333 wants a dot in it.
+KEY = "keymw.access"
 
 ANONYMOUS = AnonymousPrincipal()
 NO_CREDENTIALS = Credentials([])

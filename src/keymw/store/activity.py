@@ -12,7 +12,7 @@ _LOGGED = ("label", "mask", "scopes", "projects", "organizations", "expires_at",
 
 
 def difference(before: Key | None, after: Key) -> tuple[dict[str, object], dict[str, object]]:
-    """Return, as JSON values, what of a key was and what it became; nothing was before a new one."""
+    """Return, as JSON values, what changed of a key: as it was (nothing, if new) and as it is."""
     old = {} if before is None else _describe(before)
     new = _describe(after)
     changed = [name for name in _LOGGED if old.get(name) != new[name]]

@@ -1,7 +1,7 @@
 """The `Store` port in a dict: the reference that the SQL store is held against.
 
-No thread, no transaction and no database: each method runs through without suspending, which is what
-makes it atomic.
+No thread, no transaction and no database: each method runs through without suspending, which is
+what makes it atomic.
 """
 
 from __future__ import annotations

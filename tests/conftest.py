@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from either import Either
 from keymw import AsyncKeyService, KeyService
 from servers import postgres_server, redis_server
 
@@ -99,3 +100,20 @@ def eventually(check, patience=10.0):
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+@pytest.fixture(params=[KeyService, AsyncKeyService], ids=["blocking", "async"])
+async def services(request):
+    """Makes services of one face, then of the other; closes them."""
+    made = []
+
+    def make(database, *, clock=None, **options):
+        service = Either(request.param(database, **options))
+        if clock is not None:
+            service.service._clock = clock
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        await service.close()

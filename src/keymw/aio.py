@@ -1,13 +1,13 @@
 """`AsyncKeyService`: for ASGI apps. The same methods as `KeyService`, awaited.
 
 What belongs to an event loop (clients, connections, loads in flight, the task that listens) is
-kept by loop and ends with it, so one service may outlive several loops, as it does in tests.
+kept by loop and ends with it, so one service may outlive several loops, as it does in tests. SQLite
+is bound to no loop: its connections are the service's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,8 +43,9 @@ class _Batched:
 class _Loop:
     """What a service has open in one event loop."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, *, owns_store: bool) -> None:
         self.deps = deps
+        self._owns_store = owns_store
         self.flights: dict[tuple[bytes, int], asyncio.Task[Verdict]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self.listening = asyncio.Event()
@@ -65,7 +66,8 @@ class _Loop:
         finally:
             if self.deps.shared is not None:
                 await self.deps.shared.aclose()
-            await self.deps.store.aclose()
+            if self._owns_store:
+                await self.deps.store.aclose()
 
 
 def _landed(
@@ -93,17 +95,23 @@ class AsyncKeyService(Operations):
 
     def _begin(self) -> None:
         super()._begin()
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
         self._sqlite: Store | None = None
 
     def _loop(self) -> _Loop:
         running = asyncio.get_running_loop()
         state = self._loops.get(running)
         if state is None or state.keeper.done():
-            state = self._loops[running] = _Loop(self._open())
+            deps = self._open()
+            state = _Loop(deps, owns_store=deps.store is not self._sqlite)
+            self._loops[running] = state
+            state.keeper.add_done_callback(partial(self._ended, running, state))
         return state
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, state: _Loop, _: object) -> None:
+        """Hold nothing of a loop that is over: there may be a new one for each call."""
+        if self._loops.get(loop) is state:
+            del self._loops[loop]
 
     def _open(self) -> Deps:
         from keymw.store.engines import Native, Threaded, make_engine  # noqa: PLC0415
@@ -137,7 +145,7 @@ class AsyncKeyService(Operations):
             flight = state.flights[name] = state.start(flows.load(state.deps, key))
             flight.add_done_callback(partial(_landed, state.flights, name))
         # Whoever is cancelled while waiting takes neither the load nor the others along.
-        done, _ = await asyncio.wait({flight}, timeout=2 * self.settings.store_timeout)
+        done, _ = await asyncio.wait({flight}, timeout=self.settings.patience)
         return flight.result() if done else UNAVAILABLE
 
     async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
@@ -169,9 +177,13 @@ class AsyncKeyService(Operations):
         if state is None:
             return
         if state.tasks:
-            await asyncio.wait(set(state.tasks))
+            # Changes are finished; what a database that hangs holds up is not waited for.
+            await asyncio.wait(set(state.tasks), timeout=self.settings.patience)
         state.keeper.cancel()
         await asyncio.wait({state.keeper})
+        if not self._loops and self._sqlite is not None:
+            store, self._sqlite = self._sqlite, None
+            await store.aclose()
 
     async def __aenter__(self) -> Self:
         return self

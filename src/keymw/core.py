@@ -18,7 +18,7 @@ from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
 from keymw.model import CacheStats, Denied, KeyKind, Verdict
 from keymw.ports import SystemClock
 from keymw.settings import Settings
-from keymw.tokens import MAX_LENGTH, digest, is_well_formed
+from keymw.tokens import digest, is_presentable, is_well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -78,7 +78,8 @@ class Core:
         """Start with empty caches: when made, and in the child after a fork."""
         self._local = LocalCache(self.settings.l1_size, self.settings.negative_size)
         self._counters = flows.Counters()
-        self._store_is_down = False
+        #: How often the store had answered when it was found to be down; None while it is not.
+        self._down_since: int | None = None
 
     @classmethod
     def from_env(
@@ -164,8 +165,9 @@ class Core:
         if known is not None:
             return known
         verdict = await self._join(key)
-        if self._store_is_down and verdict is not UNAVAILABLE:
-            self._store_is_down = False
+        # The verdict itself proves nothing: it may be the shared cache's.
+        if self._down_since not in (None, self._counters.store_answers):
+            self._down_since = None
             log.warning("keymw: the database answers again.")
         return verdict
 
@@ -173,14 +175,15 @@ class Core:
         """Refuse what cannot be a key, without asking anybody."""
         for prefix, kind in self._prefixes:
             if token.startswith(prefix):
-                unchecked = kind in self.settings.accept_unchecksummed and len(token) <= MAX_LENGTH
-                return None if unchecked or is_well_formed(token, prefix) else INVALID
+                if kind in self.settings.accept_unchecksummed:
+                    return None if is_presentable(token) else INVALID
+                return None if is_well_formed(token, prefix) else INVALID
         return UNRECOGNIZED
 
     def _note_outage(self, error: StoreUnavailable) -> None:
         """Say once, not once a request, that the database is gone."""
-        if not self._store_is_down:
-            self._store_is_down = True
+        if self._down_since is None:
+            self._down_since = self._counters.store_answers
             log.error("keymw: requests with API keys are answered 503: %s", error)
 
     def stats(self) -> CacheStats:

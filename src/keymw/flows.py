@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: How often a lookup is repeated that a change has overtaken.
 _ATTEMPTS = 3
+#: Seconds that the clocks of two machines may differ by; more costs the use of each other's values.
+_CLOCK_SKEW = 1.0
 _FEED_PAGE = 500
 
 
@@ -51,6 +53,7 @@ class Counters:
     l2_hits: int = 0
     l2_errors: int = 0
     store_reads: int = 0
+    store_answers: int = 0
     store_errors: int = 0
     invalidations: int = 0
 
@@ -76,21 +79,27 @@ class Deps:
 async def load(deps: Deps, digest: bytes) -> Verdict:
     """Return the verdict on a digest that L1 does not have, and keep it there.
 
-    An answer that a change has overtaken is thrown away and asked for again; after a few times
-    the key is said to be uncheckable. Raises `StoreUnavailable`.
+    A grant that a change has overtaken is thrown away, and the store is asked again; after a few
+    times, or a while, the key is said to be uncheckable. A refusal that a change has overtaken is
+    not remembered, but it is right: it was read after the request had begun. Otherwise a busy
+    fleet would turn every 401 into a 503. Raises `StoreUnavailable`.
     """
+    until = deps.clock.monotonic() + deps.settings.store_timeout
+    known = await _ask_shared(deps, digest)
+    if known is not None and deps.local.put_granted(digest, known):
+        return known.verdict
     for attempt in range(_ATTEMPTS):
+        if attempt and deps.clock.monotonic() >= until:
+            break
         generation = deps.local.generation
-        # What the shared cache answered may be what was refused: from then on, only the truth.
-        entry = await _ask_shared(deps, digest) if attempt == 0 else None
+        entry = await _ask_store(deps, digest)
         if entry is None:
-            entry = await _ask_store(deps, digest)
-        verdict = entry.verdict
-        if isinstance(verdict, Granted):
-            if deps.local.put_granted(digest, entry):
-                return verdict
-        elif deps.local.put_denied(digest, entry, generation):
-            return verdict
+            continue
+        if not isinstance(entry.verdict, Granted):
+            deps.local.put_denied(digest, entry, generation)
+            return entry.verdict
+        if deps.local.put_granted(digest, entry):
+            return entry.verdict
     return UNAVAILABLE
 
 
@@ -105,7 +114,8 @@ async def _ask_shared(deps: Deps, digest: bytes) -> Entry | None:
     return entry
 
 
-async def _ask_store(deps: Deps, digest: bytes) -> Entry:
+async def _ask_store(deps: Deps, digest: bytes) -> Entry | None:
+    """Return what the store says; None if Redis knows by now that something newer is true."""
     observed, at = deps.clock.monotonic(), deps.clock.now()
     deps.counters.store_reads += 1
     try:
@@ -113,14 +123,17 @@ async def _ask_store(deps: Deps, digest: bytes) -> Entry:
     except StoreUnavailable:
         deps.counters.store_errors += 1
         raise
+    deps.counters.store_answers += 1
     verdict = judge(record, deps.clock.now(), deps.catalog)
     if record is None or not isinstance(verdict, Granted):
-        return Entry(verdict, observed, observed + deps.settings.negative_max_age)
+        entities = () if record is None else record.entities
+        return Entry(verdict, observed, observed + deps.settings.negative_max_age, entities)
     entry = _entry(deps, verdict, record, at, observed)
     left = entry.deadline - deps.clock.monotonic()
     if deps.shared is not None and left > 0:
         value = codec.encode(codec.Value(record, at), digest, deps.signing_keys)
-        await deps.shared.fill(digest, value, record.entities, left)
+        if not await deps.shared.fill(digest, value, record.entities, left):
+            return None
     return entry
 
 
@@ -131,12 +144,15 @@ def _believe(deps: Deps, digest: bytes, raw: bytes | None) -> Entry | None:
     value = codec.decode(raw, digest, deps.signing_keys)
     if value is None:
         return None
-    verdict = judge(value.record, deps.clock.now(), deps.catalog)
-    if not isinstance(verdict, Granted):
+    # In this order, a pause between the two makes the entry end earlier, never later.
+    monotonic, now = deps.clock.monotonic(), deps.clock.now()
+    verdict = judge(value.record, now, deps.catalog)
+    # Its age goes on from when the store was read: a hit must not restart it. A clock that
+    # stepped back would do just that, so what seems to come from the future counts for nothing.
+    age = (now - value.observed).total_seconds()
+    if not isinstance(verdict, Granted) or age < -_CLOCK_SKEW:
         return None
-    # Its age goes on from when the store was read: a hit must not restart it.
-    age = max((deps.clock.now() - value.observed).total_seconds(), 0.0)
-    entry = _entry(deps, verdict, value.record, value.observed, deps.clock.monotonic() - age)
+    entry = _entry(deps, verdict, value.record, value.observed, monotonic - max(age, 0.0))
     return entry if deps.clock.monotonic() < entry.deadline else None
 
 
@@ -194,6 +210,8 @@ async def update(
 
 async def roll(deps: Deps, key_id: str, grace: timedelta, actor: str | None) -> IssuedKey:
     """Give a key a new secret; the old one works for `grace` more."""
+    if not isinstance(grace, timedelta):
+        raise InvalidInput("grace", f"give a timedelta, not {type(grace).__name__}.")
     if grace < timedelta(0):
         raise InvalidInput("grace", "it cannot be negative.")
     token = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from unicodedata import normalize
 from uuid import UUID
 
 from keymw.errors import InvalidInput
@@ -14,15 +15,22 @@ MAX_ID = 255
 def check_id(field: str, value: object) -> str:
     """Return an id as the string that it is compared by.
 
+    Ids are compared exactly, so one that a person (or `int()`) takes for another is refused:
+    full-width digits, say, or white space around it.
+
     Raises:
         InvalidInput: it is not a string, int or UUID, is empty or over 255 characters, or has
-            characters that cannot be seen.
+            characters that cannot be seen or that stand for others.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, UUID)):
         raise InvalidInput(field, f"give a string, not {type(value).__name__}.")
+    if isinstance(value, int) and abs(value) >= 10**MAX_ID:
+        raise InvalidInput(field, f"give 1 to {MAX_ID} printable characters.")
     text = str(value)
     if not 0 < len(text) <= MAX_ID or not text.isprintable():
         raise InvalidInput(field, f"give 1 to {MAX_ID} printable characters.")
+    if text != text.strip() or text != normalize("NFKC", text):
+        raise InvalidInput(field, "white space around it and look-alike characters are not ids.")
     return text
 
 

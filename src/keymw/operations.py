@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _ID_LENGTH = 16
 _MAX_MASK = 64
+_MAX_LIMIT = 1_000_000
 
 
 class Operations(Core):
@@ -180,7 +181,7 @@ class Operations(Core):
             KeyNotFound: there is none with this id.
             StoreUnavailable: the database cannot answer.
         """
-        return await flows.get(self._deps(), key_id)
+        return await flows.get(self._deps(), check_id("key_id", key_id))
 
     async def list(
         self,
@@ -219,8 +220,9 @@ class Operations(Core):
             InvalidInput: an argument is refused; nothing is changed.
             StoreUnavailable: the database cannot answer.
         """
+        key = check_id("key_id", key_id)
         label = None if label is None else check_label(label)
-        change = flows.update(self._deps(), key_id, label, scopes, check_actor(actor))
+        change = flows.update(self._deps(), key, label, scopes, check_actor(actor))
         return await self._lasting(change)
 
     async def roll(
@@ -237,10 +239,11 @@ class Operations(Core):
         Raises:
             KeyNotFound: there is none with this id.
             KeyNotUsable: it is revoked or expired.
-            InvalidInput: the grace is negative.
+            InvalidInput: the grace is negative or no timedelta.
             StoreUnavailable: the database cannot answer.
         """
-        return await self._lasting(flows.roll(self._deps(), key_id, grace, check_actor(actor)))
+        key = check_id("key_id", key_id)
+        return await self._lasting(flows.roll(self._deps(), key, grace, check_actor(actor)))
 
     async def revoke(self, key_id: str, *, actor: str | None = None) -> Propagation:
         """End a key for good, with the secrets that it had before.
@@ -251,7 +254,8 @@ class Operations(Core):
             KeyNotFound: there is none with this id.
             StoreUnavailable: the database cannot answer; nothing is revoked.
         """
-        return await self._lasting(flows.revoke(self._deps(), key_id, check_actor(actor)))
+        key = check_id("key_id", key_id)
+        return await self._lasting(flows.revoke(self._deps(), key, check_actor(actor)))
 
     async def deactivate_user(self, user_id: Id, *, actor: str | None = None) -> Propagation:
         """End all personal keys of a user in one step; project keys are not touched.
@@ -286,13 +290,13 @@ class Operations(Core):
         """Return the activity log of a key, a project or a user (or of all), newest first.
 
         Raises:
-            InvalidInput: the limit is not positive.
+            InvalidInput: an id, or the limit, is none.
             StoreUnavailable: the database cannot answer.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InvalidInput("limit", "give a positive number.")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= _MAX_LIMIT:
+            raise InvalidInput("limit", f"give a whole number from 1 to {_MAX_LIMIT}.")
         return await self._deps().store.history(
-            key_id=key_id,
+            key_id=None if key_id is None else check_id("key_id", key_id),
             project_id=None if project_id is None else check_id("project_id", project_id),
             user_id=None if user_id is None else check_id("user_id", user_id),
             limit=limit,
@@ -320,8 +324,8 @@ def _new_key(
         scopes=frozenset(),
         version=1,
         created_at=now,
-        project_id=check_id("project_id", project_id) if user_id is None else None,
-        user_id=check_id("user_id", user_id) if project_id is None else None,
+        project_id=check_id("project_id", project_id) if kind is KeyKind.PROJECT_SECRET else None,
+        user_id=check_id("user_id", user_id) if kind is KeyKind.PERSONAL else None,
         projects=check_ids("projects", projects),
         organizations=check_ids("organizations", organizations),
         created_by=check_actor(actor),

@@ -147,8 +147,11 @@ class SharedCache(Protocol):
 
     async def fill(
         self, digest: bytes, value: bytes, entities: tuple[tuple[str, int], ...], ttl: float
-    ) -> None:
-        """Store a value for `ttl` seconds, unless one of its entities has a newer version."""
+    ) -> bool:
+        """Store a value for `ttl` seconds, unless one of its entities has a newer version.
+
+        False if one has: then the value must not be used either.
+        """
         ...
 
     async def publish(self, invalidation: Invalidation) -> bool:
@@ -156,9 +159,12 @@ class SharedCache(Protocol):
         ...
 
     async def follow(self, timeout: float) -> Sequence[Invalidation]:  # noqa: ASYNC109
-        """Wait at most `timeout` seconds for invalidations."""
+        """Wait at most `timeout` seconds for invalidations.
+
+        The one method that raises, `SharedCacheUnavailable`: its caller has to know.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Give back the connections; the cache may be used again."""
+        """Give back the connections, and end a wait for invalidations."""
         ...

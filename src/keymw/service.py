@@ -91,7 +91,7 @@ class KeyService(Core):
                 flight = self._flights[name] = _Flight()
         if leads:
             return await self._lead(name, flight)
-        if not flight.landed.wait(2 * self.settings.store_timeout):
+        if not flight.landed.wait(self.settings.patience):
             return UNAVAILABLE
         if flight.error is not None:
             raise flight.error
@@ -114,12 +114,12 @@ class KeyService(Core):
         return await change
 
     def _follow(self) -> None:
-        """Start to listen for what other processes change; the thread ends with the process."""
-        if self._follower is not None:
+        """Listen for what other processes change, from the first key that is cached."""
+        if self._follower is not None and self._follower.is_alive():
             return
         deps = self._deps()
         with self._lock:
-            if self._follower is None:
+            if self._follower is None or not self._follower.is_alive():
                 self._stopping = threading.Event()
                 self._follower = threading.Thread(
                     target=_follow_until, args=(deps, self._stopping), name="keymw", daemon=True
@@ -152,14 +152,17 @@ class KeyService(Core):
         with self._lock:
             deps, self._opened = self._opened, None
             follower, self._follower = self._follower, None
-        self._stopping.set()
+            self._stopping.set()
         self._local.clear()
         if deps is None:
             return
         if deps.shared is not None:
             run_now(deps.shared.aclose())
         if follower is not None:
-            follower.join(self.settings.store_timeout)
+            follower.join(self.settings.patience)
+            if deps.shared is not None:
+                # It may have connected once more before it saw that it is to stop.
+                run_now(deps.shared.aclose())
         run_now(deps.store.aclose())
 
     def __enter__(self) -> Self:

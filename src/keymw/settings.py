@@ -41,14 +41,18 @@ class Settings:
     #: Seconds that a refusal is remembered; a change to any key ends it early.
     negative_max_age: float = 5.0
 
-    #: Seconds that a request may wait for Redis, each time it is asked.
+    #: Seconds that Redis may take to accept a connection, or to answer once. The look-up of a host
+    #: name is the resolver's and comes on top for blocking services: give an address, or keep the
+    #: resolver's own timeout short.
     redis_timeout: float = 0.1
-    #: Seconds without a question to Redis after it has failed.
+    #: Seconds without a question to Redis after it has failed: those who had asked already have
+    #: waited for it, then one request in each such span does.
     redis_retry: float = 1.0
-    #: Start of every name in Redis.
+    #: Start of every name in Redis. Services on different databases that share a Redis need
+    #: different ones: they never believe each other's values, but would hear each other's changes.
     redis_prefix: str = "keymw"
 
-    #: Seconds that a request may wait for the database.
+    #: Seconds that the database may take to give a connection, or to answer once.
     store_timeout: float = 2.0
     #: Connections to the database, a process.
     store_connections: int = 8
@@ -69,12 +73,17 @@ class Settings:
             if sum(other.startswith(prefix) for other in both) > 1:
                 raise ValueError(f"prefixes: {prefix!r} begins another one, so kinds would mix.")
         object.__setattr__(self, "accept_unchecksummed", _kinds(self.accept_unchecksummed))
-        if not _NAMESPACE.fullmatch(self.redis_prefix):
+        if not isinstance(self.redis_prefix, str) or not _NAMESPACE.fullmatch(self.redis_prefix):
             raise ValueError("redis_prefix: use 1 to 64 of A-Z a-z 0-9 . _ : -")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type in ("int", "float") and not _is_positive(value, field.type):
                 raise ValueError(f"{field.name}: give a positive {field.type}, not {value!r}.")
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a request waits at the most for its key to be looked up, then 503."""
+        return 2 * (self.redis_timeout + self.store_timeout)
 
     def prefixes(self, kind: KeyKind) -> tuple[str, ...]:
         """Return the prefixes of a kind, the issued one first."""
@@ -87,7 +96,7 @@ class Settings:
         """Return settings from `KEYMW_<FIELD>` variables; lists are separated by commas.
 
         Raises:
-            ValueError: a variable does not fit its field; the message names the variable.
+            ValueError: a variable does not fit its field; the message names it.
         """
         given: dict[str, object] = {}
         for field in fields(cls):
@@ -117,7 +126,7 @@ def _check_prefixes(name: str, prefixes: object) -> None:
     if not isinstance(prefixes, tuple) or not prefixes:
         raise ValueError(f"{name}: give a tuple with at least one prefix.")
     for prefix in prefixes:
-        if not _PREFIX.fullmatch(prefix):
+        if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
             raise ValueError(f"{name}: {prefix!r}: use 1 to 32 of A-Z a-z 0-9 . _ ~ -")
 
 

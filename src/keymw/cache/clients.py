@@ -16,57 +16,76 @@ except ModuleNotFoundError as missing:
         'pip install "keymw[redis]"'
     ) from missing
 
+from redis.asyncio.connection import parse_url as parse_async_url
 from redis.asyncio.retry import Retry as AsyncRetry
+from redis.connection import parse_url
 
-from keymw.cache.redis import Breaker, RedisCache, at_once, awaited
+from keymw.cache.breaker import Breaker
+from keymw.cache.redis import RedisCache, Settle, at_once, awaited
 
 if TYPE_CHECKING:
     from keymw.flows import Counters
     from keymw.ports import Clock
     from keymw.settings import Settings
 
+#: As many as a server has threads: one that has to wait for a connection may as well ask the store.
+_CONNECTIONS = 2**16
+
 
 def check_redis_url(url: str) -> None:
-    """Refuse what is not a Redis URL.
+    """Refuse what is not a Redis URL, or has parameters that the client does not know.
 
     Raises:
         ValueError: it is none. The text is not repeated: it may hold a password.
     """
     try:
-        redis.ConnectionPool.from_url(url)  # connects to nothing
-    except (ValueError, AttributeError, TypeError):
+        redis.ConnectionPool.from_url(url).make_connection()  # connects to nothing
+    except (ValueError, AttributeError, TypeError, redis.RedisError):
         raise ValueError(
             "redis: not a Redis URL; write redis://host:6379/0, rediss://host/0 or unix:///path."
         ) from None
 
 
-def _options(settings: Settings, patience: float) -> dict[str, Any]:
+def _options(url: dict[str, Any], settings: Settings, patience: float) -> dict[str, Any]:
+    """Return a client's options; what keymw relies on cannot be changed by the URL."""
     return {
+        "max_connections": _CONNECTIONS,
+        "client_name": "keymw",
+        **url,
         "socket_connect_timeout": settings.redis_timeout,
         "socket_timeout": settings.redis_timeout + patience,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "decode_responses": False,
-        "client_name": "keymw",
     }
 
 
 def blocking_cache(url: str, settings: Settings, clock: Clock, counters: Counters) -> RedisCache:
     """Return the shared cache of a blocking service."""
-    client, follower = (
-        redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options(settings, patience))
-        for patience in (0, settings.poll_interval)
-    )
-    breaker = Breaker(clock, settings.redis_retry, counters)
-    return RedisCache(client, follower, at_once, settings, breaker)
+
+    def client(patience: float) -> redis.Redis:
+        options = _options(parse_url(url), settings, patience)  # type: ignore[no-untyped-call]
+        options["retry"] = Retry(NoBackoff(), 0)
+        return redis.Redis.from_pool(redis.ConnectionPool(**options))
+
+    return _cache(client(0), client(settings.poll_interval), at_once, settings, clock, counters)
 
 
 def async_cache(url: str, settings: Settings, clock: Clock, counters: Counters) -> RedisCache:
     """Return the shared cache of an asynchronous service, for the running event loop."""
-    client, follower = (
-        redis.asyncio.Redis.from_url(
-            url, retry=AsyncRetry(NoBackoff(), 0), **_options(settings, patience)
-        )
-        for patience in (0, settings.poll_interval)
+
+    def client(patience: float) -> redis.asyncio.Redis:
+        options = _options(dict(parse_async_url(url)), settings, patience)
+        options["retry"] = AsyncRetry(NoBackoff(), 0)
+        return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**options))
+
+    return _cache(client(0), client(settings.poll_interval), awaited, settings, clock, counters)
+
+
+def _cache(
+    client: Any, follower: Any, settle: Settle, settings: Settings, clock: Clock, counters: Counters
+) -> RedisCache:
+    asking, hearing = (
+        Breaker(clock, settings.redis_retry, counters, name)
+        for name in ("Redis", "Redis as the source of changes")
     )
-    breaker = Breaker(clock, settings.redis_retry, counters)
-    return RedisCache(client, follower, awaited, settings, breaker)
+    return RedisCache(client, follower, settle, settings, asking, hearing)

@@ -51,7 +51,9 @@ def encode(value: Value, digest: bytes, keys: Sequence[bytes]) -> bytes:
             "projects": _to_list(record.projects),
             "organizations": _to_list(record.organizations),
             "expires_at": _to_number(record.expires_at),
+            "revoked_at": _to_number(record.revoked_at),
             "retired_until": _to_number(record.retired_until),
+            "owner_active": record.owner_active,
             "owner_version": record.owner_version,
         },
         separators=(",", ":"),
@@ -84,7 +86,9 @@ def decode(raw: bytes, digest: bytes, keys: Iterable[bytes]) -> Value | None:
         projects=_to_set(fields["projects"]),
         organizations=_to_set(fields["organizations"]),
         expires_at=_to_time(fields["expires_at"]),
+        revoked_at=_to_time(fields["revoked_at"]),
         retired_until=_to_time(fields["retired_until"]),
+        owner_active=fields["owner_active"],
         owner_version=fields["owner_version"],
     )
     return Value(record, observed)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keymw.model import Verdict
     from keymw.ports import Invalidation
 
-#: Versions remembered of changed keys, to refuse an older answer that arrives late.
+#: Versions remembered of keys and users, to refuse an older answer that arrives late.
 _FLOORS = 100_000
 
 
@@ -71,7 +71,8 @@ class LocalCache:
         self._lock = threading.Lock()
         self._positives = _Positives(size)
         self._negatives: LRUCache[bytes, Entry] = LRUCache(negative_size)
-        self._floors: LRUCache[str, int] = LRUCache(_FLOORS)
+        # Whatever L1 holds has its floor: an entry has two entities at the most.
+        self._floors: LRUCache[str, int] = LRUCache(max(_FLOORS, 4 * size))
         #: Grows with each invalidation. A lookup that starts after one must not join an older
         #: lookup, nor may the older one's refusal be remembered.
         self.generation = 0
@@ -106,8 +107,7 @@ class LocalCache:
             for entity, version in entry.entities:
                 if version < self._floors.get(entity, 0):
                     return False
-            for entity, version in entry.entities:
-                self._floors[entity] = version
+            self._learn(entry.entities)
             self._negatives.pop(digest, None)
             self._positives[digest] = entry
         return True
@@ -115,6 +115,7 @@ class LocalCache:
     def put_denied(self, digest: bytes, entry: Entry, generation: int) -> bool:
         """Keep a refusal that was read at `generation`. False if something has changed since."""
         with self._lock:
+            self._learn(entry.entities)
             if generation != self.generation:
                 return False
             self._positives.pop(digest, None)
@@ -126,9 +127,18 @@ class LocalCache:
         with self._lock:
             self._negatives.clear()
             self.generation += 1
-            if change.version > self._floors.get(change.entity, 0):
-                self._floors[change.entity] = change.version
-                for digest in tuple(self._positives.digests_of.get(change.entity, ())):
+            self._learn(((change.entity, change.version),))
+
+    def _learn(self, entities: tuple[tuple[str, int], ...]) -> None:
+        """Raise the floors, from wherever a version is known, and drop what lies below them.
+
+        A version is often first seen in an answer of the store; by the time that the message about
+        it arrives, the floor is there already and the message alone would end nothing.
+        """
+        for entity, version in entities:
+            if version > self._floors.get(entity, 0):
+                self._floors[entity] = version
+                for digest in tuple(self._positives.digests_of.get(entity, ())):
                     del self._positives[digest]
 
     def clear(self) -> None:

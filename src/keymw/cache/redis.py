@@ -1,18 +1,15 @@
 """L2: Redis as a cache that several processes share, and as the way they hear of changes.
 
-Redis is never the truth and its absence is never an error to a request: every method here answers
-within `Settings.redis_timeout`, with nothing if need be, and after a failure Redis is left alone
-for `Settings.redis_retry` seconds. One class serves both faces: `settle` is how a reply of the
-client becomes a value.
+Redis is never the truth and its absence is never an error to a request: a question that is not
+answered in time is answered with nothing, and after a failure Redis is left alone for
+`Settings.redis_retry` seconds (`breaker.py`). One class serves both faces: `settle` is how a reply
+of the client becomes a value.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any, Protocol
-
-from redis.exceptions import RedisError
 
 from keymw.cache import scripts
 from keymw.errors import SharedCacheUnavailable
@@ -21,11 +18,8 @@ from keymw.ports import Invalidation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from keymw.flows import Counters
-    from keymw.ports import Clock
+    from keymw.cache.breaker import Breaker
     from keymw.settings import Settings
-
-log = logging.getLogger("keymw")
 
 _STREAM_LENGTH = 10_000
 
@@ -48,40 +42,6 @@ async def awaited(reply: Any) -> Any:
     return await reply
 
 
-class Breaker:
-    """Remembers for a while that Redis failed, and logs the change once, not once a request."""
-
-    def __init__(self, clock: Clock, retry: float, counters: Counters) -> None:
-        self._clock = clock
-        self._retry = retry
-        self._counters = counters
-        self._until = 0.0
-        self._down = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether Redis may be asked now."""
-        return not self._down or self._clock.monotonic() >= self._until
-
-    def failed(self, error: Exception) -> None:
-        """Leave Redis alone for a while."""
-        self._counters.l2_errors += 1
-        self._until = self._clock.monotonic() + self._retry
-        if not self._down:
-            self._down = True
-            log.warning(
-                "keymw: Redis cannot be used (%s: %s); going on without it.",
-                type(error).__name__,
-                error,
-            )
-
-    def succeeded(self) -> None:
-        """Trust Redis again."""
-        if self._down:
-            self._down = False
-            log.warning("keymw: Redis can be used again.")
-
-
 class RedisCache:
     """The `SharedCache` port on redis-py, blocking or asynchronous.
 
@@ -89,10 +49,19 @@ class RedisCache:
         client: for commands that answer at once.
         follower: a client of its own for the blocking read of the stream, whose timeout is longer.
         settle: `at_once` for blocking clients, `awaited` for asynchronous ones.
+        settings: names and times.
+        breaker: the state of `client`'s connections.
+        follower_breaker: that of the follower's.
     """
 
     def __init__(
-        self, client: Any, follower: Any, settle: Settle, settings: Settings, breaker: Breaker
+        self,
+        client: Any,
+        follower: Any,
+        settle: Settle,
+        settings: Settings,
+        breaker: Breaker,
+        follower_breaker: Breaker,
     ) -> None:
         self._client = client
         self._follower = follower
@@ -100,7 +69,9 @@ class RedisCache:
         self._prefix = settings.redis_prefix
         self._tombstone_ms = _milliseconds(2 * settings.max_age + settings.store_timeout)
         self._breaker = breaker
+        self._follower_breaker = follower_breaker
         self._cursor: bytes | None = None
+        self._closed = False
 
     async def get(self, digest: bytes) -> bytes | None:
         """Return the value under a digest, as it lies there."""
@@ -109,41 +80,63 @@ class RedisCache:
     async def get_many(self, digests: Sequence[bytes]) -> list[bytes | None]:
         """Return the values under some digests, in one command."""
         nothing: list[bytes | None] = [None] * len(digests)
-        reply = await self._ask("mget", [self._value(digest) for digest in digests])
+        if not self._breaker.permits("get"):
+            return nothing
+        reply = await self._ask("get", "mget", [self._value(digest) for digest in digests])
         if not isinstance(reply, list) or len(reply) != len(digests):
             return nothing
         return [item if isinstance(item, bytes) else None for item in reply]
 
     async def fill(
         self, digest: bytes, value: bytes, entities: tuple[tuple[str, int], ...], ttl: float
-    ) -> None:
-        """Store a value for `ttl` seconds, unless one of its entities has a newer version."""
+    ) -> bool:
+        """Store a value for `ttl` seconds; False if one of its entities has a newer version."""
+        if not self._breaker.permits("fill"):
+            return True
         names = [self._value(digest), *(self._tombstone(entity) for entity, _ in entities)]
         versions = [version for _, version in entities]
-        await self._ask(
-            "eval", scripts.FILL, len(names), *names, value, _milliseconds(ttl), *versions
-        )
+        arguments = (value, _milliseconds(ttl), *versions)
+        reply = await self._ask("fill", "eval", scripts.FILL, len(names), *names, *arguments)
+        return bool(reply != 0)
 
     async def publish(self, invalidation: Invalidation) -> bool:
-        """Delete the values, remember the version, tell every process. True if Redis has it."""
+        """Delete the values, remember the version, tell every process. True if Redis has it.
+
+        It is tried whatever has failed before: changes are rare, and each of them counts.
+        """
         names = [self._tombstone(invalidation.entity), self._stream]
         names += [self._value(digest) for digest in invalidation.digests]
         message = json.dumps([invalidation.entity, invalidation.version])
         arguments = (invalidation.version, self._tombstone_ms, message, _STREAM_LENGTH)
-        reply = await self._ask("eval", scripts.PUBLISH, len(names), *names, *arguments)
-        return reply is not None
+        reply = await self._ask("publish", "eval", scripts.PUBLISH, len(names), *names, *arguments)
+        return bool(reply == 1)
 
     async def follow(self, timeout: float) -> list[Invalidation]:  # noqa: ASYNC109
         """Wait at most `timeout` seconds for invalidations; the first call only takes a stand.
 
         Raises:
-            SharedCacheUnavailable: Redis cannot be asked; the caller paces itself.
+            SharedCacheUnavailable: Redis cannot be asked, or the cache was closed meanwhile; the
+                caller paces itself.
         """
+        if self._closed:
+            raise SharedCacheUnavailable("It has been closed.")
         try:
-            reply = await self._read_stream(_milliseconds(timeout))
-        except (RedisError, OSError) as error:
-            self._breaker.failed(error)
+            found = await self._read_stream(_milliseconds(timeout))
+        except Exception as error:  # a reply that is not Redis's breaks its client in any way
+            if not self._closed:
+                self._follower_breaker.failed("follow", error)
             raise SharedCacheUnavailable(f"{type(error).__name__}: {error}") from error
+        self._follower_breaker.succeeded("follow")
+        return found
+
+    async def _read_stream(self, milliseconds: int) -> list[Invalidation]:
+        if self._cursor is None:
+            newest = await self._settle(self._follower.xrevrange(self._stream, count=1))
+            self._cursor = newest[0][0] if newest else b"0-0"
+            return []
+        reply = await self._settle(
+            self._follower.xread({self._stream: self._cursor}, count=1000, block=milliseconds)
+        )
         found: list[Invalidation] = []
         for _, messages in reply.items() if isinstance(reply, dict) else reply or ():
             for position, fields in _flat(messages):
@@ -153,31 +146,21 @@ class RedisCache:
                     found.append(invalidation)
         return found
 
-    async def _read_stream(self, milliseconds: int) -> Any:
-        if self._cursor is None:
-            newest = await self._settle(self._follower.xrevrange(self._stream, count=1))
-            self._cursor = newest[0][0] if newest else b"0-0"
-            return None
-        return await self._settle(
-            self._follower.xread({self._stream: self._cursor}, count=1000, block=milliseconds)
-        )
-
     async def aclose(self) -> None:
-        """Give back the connections; the cache may be used again."""
+        """Give back the connections, and end a wait for invalidations."""
+        self._closed = True
         for client in (self._client, self._follower):
             close = getattr(client, "aclose", None) or client.close
             await self._settle(close())
 
-    async def _ask(self, command: str, *arguments: Any) -> Any:
+    async def _ask(self, purpose: str, command: str, *arguments: Any) -> Any:
         """Return Redis's reply, or None if it cannot be had now."""
-        if not self._breaker.closed:
-            return None
         try:
             reply = await self._settle(getattr(self._client, command)(*arguments))
-        except (RedisError, OSError) as error:
-            self._breaker.failed(error)
+        except Exception as error:  # noqa: BLE001 - a reply that is not Redis's breaks its client
+            self._breaker.failed(purpose, error)
             return None
-        self._breaker.succeeded()
+        self._breaker.succeeded(purpose)
         return reply
 
     def _value(self, digest: bytes) -> str:
@@ -202,7 +185,7 @@ def _parse_message(raw: bytes | None) -> Invalidation | None:
     """Return what a message says; one that is not keymw's says nothing."""
     try:
         entity, version = json.loads(raw or b"")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     if isinstance(entity, str) and isinstance(version, int):
         return Invalidation(entity, version)

@@ -1,0 +1,221 @@
+"""L1, with a clock that the test moves, and against a plain dict."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from keymw import Denied, Granted, Reason, ServicePrincipal
+from keymw.cache.local import Entry, LocalCache
+from keymw.ports import Invalidation
+
+NO = Denied(Reason.INVALID)
+
+
+def grant(label):
+    return Granted(ServicePrincipal(label, "2", label, frozenset(), frozenset()))
+
+
+def good(*entities, deadline=100.0, label="k"):
+    return Entry(grant(label), 0.0, deadline, entities)
+
+
+def bad(*entities, deadline=100.0):
+    return Entry(NO, 0.0, deadline, entities)
+
+
+@pytest.fixture
+def cache():
+    return LocalCache(4, 3)
+
+
+def held(cache, *digests, now=0.0):
+    return [digest for digest in digests if cache.get(digest, now) is not None]
+
+
+def test_garbage_never_pushes_out_a_good_key(cache):
+    for number in range(4):
+        assert cache.put_granted(b"%d" % number, good((f"key:{number}", 1)))
+    for number in range(100):
+        assert cache.put_denied(b"x%d" % number, bad(), cache.generation)
+    assert cache.sizes() == (4, 3)
+    assert held(cache, b"0", b"1", b"2", b"3") == [b"0", b"1", b"2", b"3"]
+
+
+def test_the_least_used_good_key_goes_first_and_its_entities_with_it(cache):
+    for number in range(4):
+        cache.put_granted(b"%d" % number, good((f"key:{number}", 1), ("user:u", 0)))
+    cache.get(b"0", 0.0)
+    cache.put_granted(b"4", good(("key:4", 1), ("user:u", 0)))
+    assert held(cache, b"0", b"1", b"2", b"3", b"4") == [b"0", b"2", b"3", b"4"]
+    assert cache._positives.digests_of["user:u"] == {b"0", b"2", b"3", b"4"}
+    assert "key:1" not in cache._positives.digests_of
+
+
+def test_deadlines_are_exclusive(cache):
+    cache.put_granted(b"a", good(("key:a", 1), deadline=10.0))
+    cache.put_denied(b"b", bad(deadline=10.0), cache.generation)
+    assert held(cache, b"a", b"b", now=9.999) == [b"a", b"b"]
+    assert held(cache, b"a", b"b", now=10.0) == []
+    assert (cache.hits, cache.negative_hits) == (1, 1)
+
+
+def test_an_older_version_is_refused_whatever_raised_the_floor(cache):
+    cache.invalidate(Invalidation("key:a", 3))
+    assert not cache.put_granted(b"a", good(("key:a", 2)))
+    assert cache.put_granted(b"a", good(("key:a", 3)))
+    assert cache.put_granted(b"b", good(("key:b", 5)))
+    assert not cache.put_granted(b"b2", good(("key:b", 4)))
+    # A refusal that was too late to be remembered still teaches which version there is.
+    assert not cache.put_denied(b"c", bad(("key:c", 7)), cache.generation - 1)
+    assert not cache.put_granted(b"c", good(("key:c", 6)))
+    cache.clear()
+    assert not cache.put_granted(b"a", good(("key:a", 2)))
+
+
+@pytest.mark.parametrize("seen", ["granted", "denied"])
+def test_a_newer_version_ends_the_older_secret_however_it_is_learnt(cache, seen):
+    """The new secret is used before the message about the roll arrives."""
+    cache.put_granted(b"old", good(("key:a", 1)))
+    if seen == "granted":
+        cache.put_granted(b"new", good(("key:a", 2)))
+    else:
+        cache.put_denied(b"new", bad(("key:a", 2)), cache.generation)
+    cache.invalidate(Invalidation("key:a", 2))
+    assert held(cache, b"old") == []
+    assert held(cache, b"new") == ([b"new"] if seen == "granted" else [])
+
+
+def test_a_users_keys_end_together_and_nobody_elses(cache):
+    cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)))
+    cache.put_granted(b"2", good(("key:2", 1), ("user:u", 0)))
+    cache.put_granted(b"3", good(("key:3", 1), ("user:v", 0)))
+    cache.invalidate(Invalidation("user:u", 1))
+    assert held(cache, b"1", b"2", b"3") == [b"3"]
+    assert not cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)))
+    assert cache.put_granted(b"1", good(("key:1", 1), ("user:u", 2)))
+
+
+def test_a_message_heard_twice_ends_nothing_new(cache):
+    cache.invalidate(Invalidation("key:a", 2))
+    cache.put_granted(b"a", good(("key:a", 2)))
+    cache.invalidate(Invalidation("key:a", 2))
+    cache.invalidate(Invalidation("key:a", 1))
+    assert held(cache, b"a") == [b"a"]
+
+
+def test_every_change_ends_every_refusal_and_those_being_read(cache):
+    before = cache.generation
+    cache.put_denied(b"x", bad(), before)
+    cache.invalidate(Invalidation("key:unrelated", 1))
+    assert held(cache, b"x") == []
+    assert not cache.put_denied(b"x", bad(), before)
+    assert cache.put_denied(b"x", bad(), cache.generation)
+    cache.clear()
+    assert cache.generation == before + 2
+
+
+def test_one_digest_is_good_or_refused_never_both(cache):
+    cache.put_denied(b"a", bad(), cache.generation)
+    cache.put_granted(b"a", good(("key:a", 1)))
+    assert cache.sizes() == (1, 0)
+    cache.put_denied(b"a", bad(("key:a", 1)), cache.generation)
+    assert cache.sizes() == (0, 1)
+    assert cache.get(b"a", 0.0) is NO
+    assert not cache._positives.digests_of
+
+
+def test_floors_outnumber_whatever_is_held():
+    assert LocalCache(200_000, 1)._floors.maxsize >= 2 * 200_000
+
+
+class Model(RuleBasedStateMachine):
+    """A dict that forgets nothing says what L1 may answer; being bounded, L1 may know less."""
+
+    digests = st.sampled_from([b"a", b"b", b"c", b"d"])
+    entities = st.sampled_from(["key:1", "key:2", "user:u"])
+    versions = st.integers(0, 4)
+
+    def __init__(self):
+        super().__init__()
+        self.cache = LocalCache(3, 2)
+        self.now = 0.0
+        self.known = {}  # digest: verdict, deadline, entities
+        self.floors = {}
+        self.generations = [self.cache.generation]
+
+    def learn(self, entities):
+        for entity, version in entities.items():
+            self.floors[entity] = max(version, self.floors.get(entity, 0))
+        for digest, (_, _, made_of) in list(self.known.items()):
+            if any(version < self.floors.get(entity, 0) for entity, version in made_of.items()):
+                del self.known[digest]
+
+    @rule(
+        digest=digests,
+        entities=st.dictionaries(entities, versions, min_size=1),
+        life=st.integers(0, 3),
+    )
+    def put_granted(self, digest, entities, life):
+        entry = good(*entities.items(), deadline=self.now + life, label=digest.decode())
+        old = any(version < self.floors.get(entity, 0) for entity, version in entities.items())
+        assert self.cache.put_granted(digest, entry) is not old
+        if not old:
+            self.learn(entities)
+            self.known[digest] = (entry.verdict, entry.deadline, entities)
+
+    @rule(
+        digest=digests,
+        entities=st.dictionaries(entities, versions),
+        life=st.integers(0, 3),
+        data=st.data(),
+    )
+    def put_denied(self, digest, entities, life, data):
+        generation = data.draw(st.sampled_from(self.generations))
+        entry = bad(*entities.items(), deadline=self.now + life)
+        current = generation == self.generations[-1]
+        assert self.cache.put_denied(digest, entry, generation) is current
+        self.learn(entities)
+        if current:
+            self.known[digest] = (entry.verdict, entry.deadline, {})
+
+    @rule(entity=entities, version=versions)
+    def invalidate(self, entity, version):
+        self.cache.invalidate(Invalidation(entity, version))
+        self.learn({entity: version})
+        self.forget(lambda verdict: verdict is NO)
+
+    @rule()
+    def clear(self):
+        self.cache.clear()
+        self.forget(lambda verdict: True)
+
+    def forget(self, wanted):
+        self.known = {name: entry for name, entry in self.known.items() if not wanted(entry[0])}
+        self.generations.append(self.cache.generation)
+        assert len(set(self.generations)) == len(self.generations)
+
+    @rule(seconds=st.integers(1, 2))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @rule(digest=digests)
+    def get(self, digest):
+        verdict, deadline, _ = self.known.get(digest, (None, 0.0, None))
+        allowed = verdict if self.now < deadline else None
+        assert self.cache.get(digest, self.now) in (allowed, None)
+
+    @invariant()
+    def bounded_and_indexed(self):
+        size, negative_size = self.cache.sizes()
+        assert size <= 3
+        assert negative_size <= 2
+        index = self.cache._positives.digests_of
+        assert set().union(*index.values()) == set(self.cache._positives)
+        assert all(index.values())
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -40,6 +40,7 @@ from keymw import (
 from keymw import asgi as asgi_face
 from keymw import wsgi as wsgi_face
 from keymw.errors import InvalidInput, MiddlewareMissing
+from keymw.store.sql import SqlStore
 from keymw.tokens import generate
 
 KINDS = [KeyKind.PROJECT_SECRET, "personal"]
@@ -1685,20 +1686,11 @@ def test_the_apps_own_http_exceptions_keep_their_form(wrap, machine, place):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
-def test_an_outage_is_the_same_everywhere(wrap, keys, service, machine, framework, place):
-    async def find(digest):
+def test_an_outage_is_the_same_everywhere(wrap, machine, framework, place, monkeypatch):
+    async def find(self, digest):
         raise StoreUnavailable("The database cannot answer: it is on fire.")
 
-    class Burning:
-        async def position(self):
-            return 0
-
-        async def aclose(self):
-            pass
-
-    Burning.find = staticmethod(find)
-    keys._deps().store.find = find
-    service._sqlite = Burning()
+    monkeypatch.setattr(SqlStore, "find", find)
     app = wrap(MAKERS[framework](), place)
     for path in ("/open", "/humans"):
         answer = ask(app, path, machine)

@@ -993,9 +993,9 @@ def test_a_refusal_is_answered_even_where_nobody_catches_the_frameworks_exceptio
     from werkzeug.wrappers import Request
 
     def app(environ, start_response):
-        path = Request(environ).path
+        body = VIEWS[Request(environ).path]().encode()
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return [VIEWS[path]().encode()]
+        return [body]
 
     headers = bearer(keys.issue_project_key("2", "a", []).token)
     for given, status in ((headers, 403), ([], 401)):

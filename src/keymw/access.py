@@ -17,21 +17,19 @@ if TYPE_CHECKING:
 KEY = "keymw.access"
 
 ANONYMOUS = AnonymousPrincipal()
-NO_CREDENTIALS = Credentials([])
+NO_CREDENTIALS = Credentials(())
 
 
 class Access:
     """One request: who it is, and how a route's refusal leaves it."""
 
-    __slots__ = ("connection", "refused", "verdict")
+    __slots__ = ("connection", "verdict")
 
     def __init__(self, verdict: Verdict, connection: MutableMapping[str, Any]) -> None:
         #: `Granted`, or a `Denied` that counts only where a route demands something.
         self.verdict = verdict
         #: The ASGI scope or WSGI environ that the app was given.
         self.connection = connection
-        #: Set by a route's refusal that the face is to answer, whatever the framework makes of it.
-        self.refused: Denied | None = None
 
     @property
     def principal(self) -> Principal | AnonymousPrincipal:
@@ -43,7 +41,7 @@ class Access:
         raise NotImplementedError
 
     def refusal(self, connection: MutableMapping[str, Any], denied: Denied) -> Exception:
-        """Return what a route raises so that this refusal is answered."""
+        """Return what a route raises so that this refusal is answered: an `AccessDenied`."""
         raise NotImplementedError
 
 

@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from keymw.access import ANONYMOUS, KEY, NO_CREDENTIALS, Access, current
-from keymw.errors import AccessDenied
+from keymw.errors import AccessDenied, KeymwError
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
 from keymw.model import Denied, Granted
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_POLICY_VIOLATION = 1008
+#: RFC 6455 §7.4.1: policy violation.
+_CLOSE: Message = {"type": "websocket.close", "code": 1008}
 
 
 class KeyAuthMiddleware:
@@ -122,11 +123,24 @@ class KeyAuthMiddleware:
         return answer(denied, self._realm, self._keys.settings.retry_after)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start the service when the app has started, which may be what migrates it."""
+        """Start the service when the app has started, which may be what migrates it.
+
+        What keeps it from starting is said to the server, which takes an exception alone for an
+        app without lifespan; what the app says of that exception is then not news.
+        """
+        failed = False
 
         async def respond(message: Message) -> None:
+            nonlocal failed
+            if failed:
+                return
             if message["type"] == "lifespan.startup.complete":
-                await self._keys.start()
+                try:
+                    await self._keys.start()
+                except KeymwError as error:
+                    failed = True
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
             elif message["type"].startswith("lifespan.shutdown."):
                 await self._keys.aclose()
             await send(message)
@@ -137,13 +151,15 @@ class KeyAuthMiddleware:
 class _Access(Access):
     """One ASGI request."""
 
-    __slots__ = ("answer",)
+    __slots__ = ("accepted", "answer")
 
     def __init__(
         self, verdict: Granted | Denied, scope: Scope, answer: Callable[[Denied], Answer]
     ) -> None:
         super().__init__(verdict, scope)
         self.answer = answer
+        #: Whether a WebSocket has been accepted, so that it can only be closed.
+        self.accepted = False
 
     def parameter(self, connection: Scope, name: str) -> object:
         """Return a parameter of the path, where Starlette's and FastAPI's routers leave it."""
@@ -154,12 +170,13 @@ class _Access(Access):
         if "starlette.exception_handlers" in connection:
             from keymw.integrations import starlette  # noqa: PLC0415 - Starlette is running
 
-            return starlette.refusal(self, connection, denied, self.answer(denied))
-        return AccessDenied(denied)
+            closes = self.accepted or _can_only_close(connection)
+            return starlette.refusal(connection, denied, self.answer(denied), closes=closes)
+        return AccessDenied.of(denied, denied.detail)
 
 
 class _Responder:
-    """The app's `send`: adds `Vary`, and says what a route refused in place of the framework."""
+    """The app's `send`: adds `Vary`, and remembers what can no longer be answered."""
 
     __slots__ = ("_access", "_send", "started")
 
@@ -171,34 +188,40 @@ class _Responder:
     def __call__(self, message: Message) -> Awaitable[None]:
         """Pass a message on; plain, because most messages need no more than that."""
         kind = message["type"]
-        if self._access.refused is not None and ".response." in kind:
-            return self.refuse(self._access.refused)
         if kind.endswith(".response.start"):
             self.started = True
             message = {**message, "headers": _with_vary(message.get("headers", ()))}
+        elif kind == "websocket.accept":
+            self._access.accepted = True
         return self._send(message)
 
     async def refuse(self, denied: Denied) -> None:
-        """Send a refusal, once, whatever else is sent in its place or after it."""
-        if not self.started:
-            self.started = True
-            for part in _messages(self._access.connection, self._access.answer(denied)):
-                await self._send(part)
+        """Send a refusal that no framework has answered."""
+        access = self._access
+        messages = (
+            [_CLOSE] if access.accepted else _messages(access.connection, access.answer(denied))
+        )
+        for message in messages:
+            await self._send(message)
 
 
 def _messages(scope: Scope, refusal: Answer) -> list[Message]:
     """Return the messages by which a refusal is sent before anything else was."""
-    prefix = ""
-    if scope["type"] == "websocket":
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
-            return [{"type": "websocket.close", "code": _POLICY_VIOLATION}]
-        prefix = "websocket."
+    if _can_only_close(scope):
+        return [_CLOSE]
+    prefix = "websocket." if scope["type"] == "websocket" else ""
     body = b"" if scope.get("method") == "HEAD" else refusal.body
     headers = [(name.encode(), value.encode()) for name, value in refusal.headers]
     return [
         {"type": f"{prefix}http.response.start", "status": refusal.status, "headers": headers},
         {"type": f"{prefix}http.response.body", "body": body},
     ]
+
+
+def _can_only_close(scope: Scope) -> bool:
+    """Say whether this is a WebSocket whose server offers no denial by an HTTP answer."""
+    extensions = scope.get("extensions") or {}
+    return scope["type"] == "websocket" and "websocket.http.response" not in extensions
 
 
 def _with_vary(headers: Any) -> list[tuple[bytes, bytes]]:

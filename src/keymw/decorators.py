@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keymw.access import KEY, current, current_principal
+from keymw.access import KEY, current_principal
+from keymw.connection import find_connection
 from keymw.errors import MiddlewareMissing
 from keymw.model import Granted, KeyKind
 from keymw.policy import decide, make_demand
@@ -24,9 +25,6 @@ __all__ = ["current_principal", "require_scopes"]
 log = logging.getLogger("keymw")
 
 V = TypeVar("V", bound="Callable[..., Any]")
-
-#: The parameter by which FastAPI hands the connection over; other frameworks never see it.
-_INJECTED = "keymw_connection"
 
 
 def require_scopes(
@@ -66,6 +64,12 @@ def _guard(view: Any, demand: Demand) -> Any:
         return _guard_class(view, demand)
     if not callable(view):
         raise TypeError(f"require_scopes decorates views, not {type(view).__name__}.")
+    name = getattr(view, "__qualname__", repr(view))
+    injected = ""
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        connection = kwargs.pop(injected, None) or find_connection(args, kwargs)
+        _enforce(demand, name, connection)
 
     if inspect.iscoroutinefunction(view) or inspect.iscoroutinefunction(
         getattr(view, "__call__", None)  # noqa: B004 - asks how it is called, not whether
@@ -73,18 +77,21 @@ def _guard(view: Any, demand: Demand) -> Any:
 
         @wraps(view)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            _demand(demand, view, args, kwargs)
+            check(args, kwargs)
             return await view(*args, **kwargs)
 
     else:
 
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            _demand(demand, view, args, kwargs)
+            check(args, kwargs)
             return view(*args, **kwargs)
 
     guarded.__keymw_demand__ = demand  # type: ignore[attr-defined]
-    _ask_for_connection(guarded)
+    if "fastapi" in sys.modules:
+        from keymw.integrations import fastapi  # noqa: PLC0415 - the app's own
+
+        injected = fastapi.declare(guarded, partial(_enforce, demand, name))
     return guarded
 
 
@@ -97,12 +104,11 @@ def _guard_class(view: Any, demand: Demand) -> Any:
     raise TypeError(f"{view.__qualname__} is no class-based view: it does not dispatch requests.")
 
 
-def _demand(demand: Demand, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _enforce(demand: Demand, view: str, connection: MutableMapping[str, Any] | None) -> None:
     """Return if the request may go on; raise what its framework answers otherwise."""
-    access, connection = _find(args, kwargs)
-    kwargs.pop(_INJECTED, None)
+    access: Access | None = None if connection is None else connection.get(KEY)
     if access is None or connection is None:
-        error = MiddlewareMissing(getattr(view, "__qualname__", repr(view)))
+        error = MiddlewareMissing(view)
         log.error("%s", error)
         raise error
     verdict = access.verdict
@@ -115,37 +121,3 @@ def _demand(demand: Demand, view: Any, args: tuple[Any, ...], kwargs: dict[str, 
     else:
         denied = verdict
     raise access.refusal(connection, denied)
-
-
-def _find(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Access | None, MutableMapping[str, Any] | None]:
-    """Return the request's access and its scope or environ.
-
-    A connection among the arguments knows best: it is this view's own, while the context may be
-    that of an outer request whose view calls another app.
-    """
-    for value in (*args, *kwargs.values()):
-        scope = getattr(value, "scope", None)
-        if isinstance(scope, dict) and "type" in scope:
-            return scope.get(KEY), scope
-    access = current.get()
-    return access, None if access is None else access.connection
-
-
-def _ask_for_connection(view: Any) -> None:
-    """Have FastAPI pass the connection to a view that does not ask for one itself."""
-    if "fastapi" not in sys.modules:
-        return
-    from starlette.requests import HTTPConnection  # noqa: PLC0415 - FastAPI has loaded it
-
-    signature = inspect.signature(view)
-    parameters = [p for p in signature.parameters.values() if p.name != _INJECTED]
-    injected = inspect.Parameter(
-        _INJECTED, inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection
-    )
-    last = len(parameters)
-    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        last -= 1
-    parameters.insert(last, injected)
-    view.__signature__ = signature.replace(parameters=parameters)

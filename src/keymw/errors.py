@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from keymw.model import Denied
 
 
@@ -85,11 +87,18 @@ class MiddlewareMissing(KeymwError, RuntimeError):  # noqa: N818
 
 
 class AccessDenied(KeymwError):  # noqa: N818
-    """Carries a refusal out of a view to the middleware, which answers it."""
+    """Carries a refusal out of a view; what no framework answers, the middleware does.
+
+    It is a framework's own exception too where a framework runs, so it is made by `of`, not by a
+    constructor, which is the framework's.
+    """
 
     #: Why the request is refused.
     denied: Denied
 
-    def __init__(self, denied: Denied) -> None:
-        super().__init__(denied.detail)
-        self.denied = denied
+    @classmethod
+    def of(cls, denied: Denied, *args: object) -> Self:
+        """Return the exception that carries a refusal, made from the framework's arguments."""
+        error = cls(*args)
+        error.denied = denied
+        return error

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from keymw.model import Denied, Reason
+from keymw.tokens import TOKEN68
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ INVALID = Denied(Reason.INVALID)
 UNAVAILABLE = Denied(Reason.UNAVAILABLE)
 
 _TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(" + TOKEN68 + rb")")
 
 _ANSWERS: Mapping[Reason, tuple[HTTPStatus, str | None]] = {
     Reason.NOT_AUTHENTICATED: (HTTPStatus.UNAUTHORIZED, None),
@@ -124,8 +125,11 @@ def check_realm(realm: str) -> str:
     r"""Return the realm if it can stand in a quoted string without escapes.
 
     Raises:
+        TypeError: it is not a string.
         ValueError: it is not printable ASCII, or has `"` or `\` in it.
     """
+    if not isinstance(realm, str):
+        raise TypeError(f"realm: give a string, not {type(realm).__name__}.")
     if not realm.isascii() or not realm.isprintable() or {'"', "\\"} & set(realm):
         raise ValueError(f"realm {realm!r}: use printable ASCII without quotes and backslashes.")
     return realm

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
+    from typing import Self
 
 
 class KeyKind(StrEnum):
@@ -139,16 +140,20 @@ def holds(principal: Principal, scope: str) -> bool:
     return scope in granted or (WILDCARD in granted and principal.kind is KeyKind.PERSONAL)
 
 
-class GrantedScopes(list[str]):
-    """A key's scopes as a list whose `in` follows keymw's rules.
+class GrantedScopes(tuple[str, ...]):  # noqa: SLOT001 - a tuple's subclass has no slots
+    """A key's scopes, in order, with an `in` that follows keymw's rules.
 
     Starlette's `@requires` asks by `in`; so it too sees that `write` grants `read`, that `*`
     grants everything, and that whoever has a key is "authenticated".
     """
 
-    def __init__(self, principal: Principal) -> None:
-        super().__init__(sorted(principal.scopes))
-        self._principal = principal
+    _principal: Principal
+
+    def __new__(cls, principal: Principal) -> Self:
+        """Read the scopes of a principal."""
+        scopes = super().__new__(cls, sorted(principal.scopes))
+        scopes._principal = principal
+        return scopes
 
     def __contains__(self, scope: object) -> bool:
         return scope == "authenticated" or (
@@ -156,13 +161,14 @@ class GrantedScopes(list[str]):
         )
 
 
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """What `request.auth` is: the shape of Starlette's `AuthCredentials`."""
+    """What `request.auth` is: the shape of Starlette's `AuthCredentials`.
 
-    __slots__ = ("scopes",)
+    Frozen, because one serves all requests with a key.
+    """
 
-    def __init__(self, scopes: list[str]) -> None:
-        self.scopes = scopes
+    scopes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

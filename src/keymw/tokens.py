@@ -23,6 +23,10 @@ CHECKSUM_LENGTH = 6
 #: Imported tokens may be of any length up to this.
 MAX_LENGTH = 255
 
+#: RFC 6750 §2.1: what can stand in a header as a bearer token.
+TOKEN68 = rb"[A-Za-z0-9\-._~+/]+=*"
+
+_TOKEN68 = re.compile(TOKEN68)
 _TAIL = re.compile(rb"[0-9A-Za-z]{%d}" % (BODY_LENGTH + CHECKSUM_LENGTH))
 _DIGEST = re.compile(r"(?:sha256\$)?([0-9a-f]{64})", re.ASCII)
 
@@ -54,6 +58,11 @@ def is_well_formed(token: bytes, prefix: bytes) -> bool:
     if not _TAIL.fullmatch(tail):
         return False
     return checksum(token[:-CHECKSUM_LENGTH]) == token[-CHECKSUM_LENGTH:]
+
+
+def is_presentable(token: bytes) -> bool:
+    """Say whether a header can hold the token; one that was imported need not be well formed."""
+    return len(token) <= MAX_LENGTH and _TOKEN68.fullmatch(token) is not None
 
 
 def digest(token: bytes) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keymw.access import ANONYMOUS, KEY, Access, current
@@ -92,7 +93,7 @@ class KeyAuthMiddleware:
             current.reset(token)
         if type(body) in (list, tuple) or _is_file(environ, body):
             return body
-        return _Body(body, access)
+        return _Body(body, access, partial(self._refuse, environ, start_response))
 
     def _verdict(self, value: str) -> Granted | Denied:
         try:
@@ -134,8 +135,8 @@ class _Access(Access):
         if "werkzeug.request" in connection:
             from keymw.integrations import werkzeug  # noqa: PLC0415 - Werkzeug is running
 
-            return werkzeug.Refusal(self._answer(denied))
-        return AccessDenied(denied)
+            return werkzeug.refusal(denied, self._answer(denied))
+        return AccessDenied.of(denied, denied.detail)
 
 
 class _Body:
@@ -145,10 +146,14 @@ class _Body:
     does not carry it into the next request, even if the server never closes this one.
     """
 
-    def __init__(self, body: Iterable[bytes], access: Access) -> None:
+    def __init__(
+        self, body: Iterable[bytes], access: Access, refuse: Callable[..., Iterable[bytes]]
+    ) -> None:
         self._body = body
         self._access = access
+        self._refuse = refuse
         self._chunks: Iterator[bytes] | None = None
+        self._begun = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -158,9 +163,17 @@ class _Body:
         try:
             if self._chunks is None:
                 self._chunks = iter(self._body)
-            return next(self._chunks)
+            chunk = next(self._chunks)
+        except AccessDenied as error:
+            # PEP 3333 lets an app begin to run when its first chunk is drawn.
+            if self._begun:
+                raise
+            self._chunks = iter(self._refuse(error.denied, sys.exc_info()))
+            chunk = next(self._chunks)
         finally:
             current.reset(token)
+        self._begun = True
+        return chunk
 
     def close(self) -> None:
         """Close the app's body, if it can be closed."""

@@ -1,7 +1,7 @@
-"""Starlette and FastAPI: a refusal is an `HTTPException`, so the app's own handlers may restyle it.
+"""Starlette: a refusal is an `HTTPException`, so the app's own handlers may restyle it.
 
-Where the app has no handler of its own, the framework's default would answer in a form of its own;
-then the middleware answers instead, in keymw's form.
+Where an app has no handler of its own, keymw's answer is given in place of the framework's default
+one. It is given from inside the app, so what its middleware (CORS) adds to answers is there too.
 """
 
 from __future__ import annotations
@@ -10,47 +10,64 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException, WebSocketException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.responses import Response
+
+from keymw.errors import AccessDenied
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from keymw.access import Access
+    from starlette.requests import HTTPConnection
+
     from keymw.http import Answer
     from keymw.model import Denied
 
 _POLICY_VIOLATION = 1008
-#: Where the handlers live that an app has without having registered any.
-_DEFAULTS = frozenset({"starlette.middleware.exceptions", "fastapi.exception_handlers"})
+
+#: Handlers that an app has without having registered any.
+DEFAULTS: list[Any] = [ExceptionMiddleware.http_exception]
+
+
+class Refusal(HTTPException, AccessDenied):
+    """A refusal with `status_code`, `detail` and `headers`, as Starlette's exceptions are."""
+
+    answer: Answer
+
+
+class SocketRefusal(WebSocketException, AccessDenied):
+    """A refusal of a WebSocket that can only be closed."""
 
 
 def refusal(
-    access: Access, scope: MutableMapping[str, Any], denied: Denied, answer: Answer
+    scope: MutableMapping[str, Any], denied: Denied, answer: Answer, *, closes: bool
 ) -> Exception:
-    """Return the exception by which a view refuses."""
-    denial = "websocket.http.response" in (scope.get("extensions") or {})
-    if scope["type"] == "websocket" and not denial:
-        return WebSocketException(_POLICY_VIOLATION, answer.detail)
+    """Return what a view raises; `closes` says that closing is all that can still be done."""
+    if closes:
+        return SocketRefusal.of(denied, _POLICY_VIOLATION, answer.detail)
+    kind: Any = Refusal
+    fastapi = sys.modules.get("fastapi")
+    if fastapi is not None and isinstance(scope.get("app"), fastapi.FastAPI):
+        # A handler may be registered for FastAPI's own exception alone.
+        from keymw.integrations import fastapi as ours  # noqa: PLC0415 - FastAPI is running
+
+        kind = ours.Refusal
+    _answer_by_default(scope, kind)
     headers = {name: value for name, value in answer.headers if not name.startswith("content-")}
-    error = _exception_class(scope)(answer.status, detail=answer.detail, headers=headers)
-    if not _is_restyled(scope, error):
-        access.refused = denied
+    error: Refusal = kind.of(denied, answer.status, answer.detail, headers)
+    error.answer = answer
     return error
 
 
-def _exception_class(scope: MutableMapping[str, Any]) -> type[HTTPException]:
-    """Return FastAPI's exception in a FastAPI app: a handler may be registered for it alone."""
-    fastapi = sys.modules.get("fastapi")
-    if fastapi is not None and isinstance(scope.get("app"), fastapi.FastAPI):
-        found: type[HTTPException] = fastapi.HTTPException
-        return found
-    return HTTPException
+def _answer_by_default(scope: MutableMapping[str, Any], kind: type[HTTPException]) -> None:
+    """Have keymw's refusals answered by `_respond`, if else the framework's default would."""
+    handlers, _ = scope["starlette.exception_handlers"]
+    found = next((handlers[base] for base in kind.__mro__ if base in handlers), None)
+    if getattr(found, "__func__", found) in DEFAULTS:
+        handlers[kind] = _respond
 
 
-def _is_restyled(scope: MutableMapping[str, Any], error: HTTPException) -> bool:
-    handlers, status_handlers = scope["starlette.exception_handlers"]
-    if error.status_code in status_handlers:
-        return True
-    for kind in type(error).__mro__:
-        if kind in handlers:
-            return getattr(handlers[kind], "__module__", None) not in _DEFAULTS
-    return False
+async def _respond(connection: HTTPConnection, error: Any) -> Response:
+    answer: Answer = error.answer
+    body = b"" if connection.scope.get("method") == "HEAD" else answer.body
+    return Response(body, answer.status, dict(answer.headers))

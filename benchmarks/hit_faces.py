@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 BASE = "pass-through"
 FLOOR = "scan, sha256, dict"
-HAND_WRITTEN = "hand-written, same duties"
+HAND_WRITTEN = "hand-written"
 STARLETTE = "Starlette's, with a dict"
 KEYMW = "keymw"
 VIEW = "keymw, and a view"

@@ -1,7 +1,8 @@
 """How a function over a connection is run: inline, in a thread, or by an asynchronous driver.
 
-It alone knows what differs between SQLite and PostgreSQL, and between the drivers' errors and
-keymw's. Reads run in AUTOCOMMIT: one round trip instead of three.
+Reads run in AUTOCOMMIT: one round trip instead of three. No operation takes longer than twice
+`Settings.store_timeout` (see `deadline.py`, and `postgres.py` on the making of connections), except
+for migrations, which take what they take.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from keymw.errors import NotMigrated, StoreUnavailable
+from keymw.errors import StoreUnavailable
+from keymw.store.deadline import PATIENCE, left, within
+from keymw.store.faults import translate
+from keymw.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,11 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
-#: Names a lock that PostgreSQL gives to one migrating process at a time.
-_ADVISORY_LOCK = 0x6B65796D77
-#: SQLSTATE of an unknown table and of an unknown column.
-_NOT_MIGRATED = frozenset({"42P01", "42703"})
+#: The execution option in which an engine keeps how many seconds an operation may take.
+_PATIENCE = "keymw_patience"
 
 
 class Runner(Protocol):
@@ -63,7 +64,7 @@ def parse_url(database: str) -> URL:
     """
     try:
         url = make_url(database)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text is not repeated: it may hold a password.
         raise ValueError(
             "database: not a URL; write sqlite:///file.db or postgresql://user@host/name."
@@ -75,37 +76,37 @@ def parse_url(database: str) -> URL:
             f"database: {url.drivername!r} is not supported; "
             "write sqlite:///file.db or postgresql://user@host/name, without a driver."
         )
+    if backend == "sqlite" and (url.host or url.username or url.password or url.port):
+        raise ValueError("database: SQLite has no host; write sqlite:///file.db, three slashes.")
     return url.set(drivername=backend)
 
 
 def _options(url: URL, settings: Settings) -> dict[str, Any]:
+    timeout = settings.store_timeout
     options: dict[str, Any] = {
         "hide_parameters": True,  # they hold digests
         "isolation_level": "AUTOCOMMIT",
-        "pool_timeout": settings.store_timeout,
-    }
-    if url.get_backend_name() == "sqlite":
-        memory = url.database in (None, "", ":memory:")
-        connect: dict[str, Any] = {"timeout": settings.store_timeout, "check_same_thread": False}
-        size = 1 if memory else settings.store_connections
-        return options | {
-            "poolclass": QueuePool,
-            "pool_size": size,
-            "max_overflow": 0,
-            "connect_args": connect,
-        }
-    milliseconds = math.ceil(settings.store_timeout * 1000)
-    connect = {
-        "connect_timeout": math.ceil(settings.store_timeout),
-        "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
-        "tcp_user_timeout": milliseconds,
-        "application_name": "keymw",
-    } | {name: value for name, value in url.query.items() if name != "host"}
-    return options | {
+        "pool_timeout": timeout,
         "pool_size": settings.store_connections,
         "max_overflow": 0,
-        "connect_args": connect,
+        "execution_options": {_PATIENCE: PATIENCE * timeout},
     }
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            options["pool_size"] = 1
+        connect: dict[str, Any] = {"timeout": timeout, "check_same_thread": False}
+        return options | {"poolclass": QueuePool, "connect_args": connect}
+    milliseconds = math.ceil(timeout * 1000)
+    limits = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c timezone=UTC"
+    connect = {
+        "connect_timeout": math.ceil(timeout),
+        "tcp_user_timeout": milliseconds,
+        "application_name": "keymw",
+    }
+    # What the URL says goes first.
+    connect |= {name: url.query[name] for name in connect if name in url.query}
+    connect["options"] = f"{limits} {url.query.get('options', '')}".strip()
+    return options | {"connect_args": connect}
 
 
 def make_engine(url: URL, settings: Settings) -> Engine:
@@ -114,22 +115,34 @@ def make_engine(url: URL, settings: Settings) -> Engine:
     Raises:
         ModuleNotFoundError: the driver is not installed; the message names the extra.
     """
-    driver = "sqlite" if url.get_backend_name() == "sqlite" else "postgresql+psycopg"
-    try:
-        engine = create_engine(url.set(drivername=driver), **_options(url, settings))
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise _driver_missing(error) from error
-    if driver == "sqlite":
+    options = _options(url, settings)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, **options)
         event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    try:
+        from keymw.store.postgres import PatientConnection  # noqa: PLC0415
+
+        engine = create_engine(url.set(drivername="postgresql+psycopg"), **options)
+    except ImportError as error:
+        raise _driver_missing(error) from error
+    event.listen(
+        engine,
+        "do_connect",
+        lambda _dialect, _record, args, kwargs: PatientConnection.connect(*args, **kwargs),
+    )
     return engine
 
 
 def _make_async_engine(url: URL, settings: Settings) -> AsyncEngine:
+    options = _options(url, settings)
     try:
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
 
-        plain = url.set(drivername="postgresql+psycopg_async")
-        return create_async_engine(plain, **_options(url, settings))
+        from keymw.store.postgres import AsyncPatientConnection  # noqa: PLC0415
+
+        options["connect_args"]["async_creator_fn"] = AsyncPatientConnection.connect
+        return create_async_engine(url.set(drivername="postgresql+psycopg_async"), **options)
     except ImportError as error:
         raise _driver_missing(error) from error
 
@@ -166,7 +179,7 @@ class Inline:
 
     async def migrate(self) -> None:
         """Bring the tables up to date."""
-        _write(self._engine, _migrate)
+        _migrate(self._engine)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -179,30 +192,39 @@ class Threaded:
     def __init__(self, engine: Engine, threads: int) -> None:
         self._engine = engine
         self._threads = threads
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor = self._make_executor()
+
+    def _make_executor(self) -> ThreadPoolExecutor:
+        # It starts no thread before the first use.
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="keymw-store")
 
     async def _hop(self, function: Callable[[], T]) -> T:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="keymw-store")
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    async def _hop_in_time(self, function: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(_patience(self._engine)):
+                return await self._hop(function)
+        except TimeoutError:
+            # What has not begun by now never does: its future is cancelled.
+            raise StoreUnavailable("The database cannot answer: all threads are busy.") from None
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that changes nothing."""
-        return await self._hop(partial(_read, self._engine, work))
+        return await self._hop_in_time(partial(_read, self._engine, work))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a function in one transaction."""
-        return await self._hop(partial(_write, self._engine, work))
+        return await self._hop_in_time(partial(_write, self._engine, work))
 
     async def migrate(self) -> None:
         """Bring the tables up to date."""
-        await self.write(_migrate)
+        await self._hop(partial(_migrate, self._engine))
 
     async def aclose(self) -> None:
         """Close the connections and end the threads."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=False)
+        executor, self._executor = self._executor, self._make_executor()
+        executor.shutdown(wait=False)
         self._engine.dispose()
 
 
@@ -212,28 +234,29 @@ class Native:
     def __init__(self, url: URL, settings: Settings) -> None:
         self._engine = _make_async_engine(url, settings)
 
+    async def _run(self, work: Callable[..., T], *args: object) -> T:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(work, *args)
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that changes nothing."""
-        for last in (False, True):
+        with _operation(self._engine.sync_engine):
             try:
-                async with self._engine.connect() as connection:
-                    return await connection.run_sync(work)
-            except (SQLAlchemyError, OSError) as error:
-                if last or not _is_dead(error):
-                    raise _translate(error) from error
-        raise AssertionError  # pragma: no cover - the second round returns or raises
+                return await self._run(work)
+            except DBAPIError as error:
+                if not _is_stale(error):
+                    raise
+            return await self._run(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a function in one transaction."""
-        try:
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(_transact, work)
-        except (SQLAlchemyError, OSError) as error:
-            raise _translate(error) from error
+        with _operation(self._engine.sync_engine):
+            return await self._run(_transact, work)
 
     async def migrate(self) -> None:
         """Bring the tables up to date."""
-        await self.write(_migrate)
+        with _translated():
+            await self._run(migrate)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -241,22 +264,25 @@ class Native:
 
 
 def _read(engine: Engine, work: Callable[[Connection], T]) -> T:
-    for last in (False, True):
+    with _operation(engine):
         try:
             with engine.connect() as connection:
                 return work(connection)
-        except (SQLAlchemyError, OSError) as error:
-            if last or not _is_dead(error):
-                raise _translate(error) from error
-    raise AssertionError  # pragma: no cover - the second round returns or raises
+        except DBAPIError as error:
+            if not _is_stale(error):
+                raise
+        with engine.connect() as connection:
+            return work(connection)
 
 
 def _write(engine: Engine, work: Callable[[Connection], T]) -> T:
-    try:
-        with engine.connect() as connection:
-            return _transact(connection, work)
-    except (SQLAlchemyError, OSError) as error:
-        raise _translate(error) from error
+    with _operation(engine), engine.connect() as connection:
+        return _transact(connection, work)
+
+
+def _migrate(engine: Engine) -> None:
+    with _translated(), engine.connect() as connection:
+        migrate(connection)
 
 
 def _transact(connection: Connection, work: Callable[[Connection], T]) -> T:
@@ -271,29 +297,25 @@ def _transact(connection: Connection, work: Callable[[Connection], T]) -> T:
     return result
 
 
-def _migrate(connection: Connection) -> None:
-    from alembic import command  # noqa: PLC0415 - only who migrates pays for it
-    from alembic.config import Config  # noqa: PLC0415
-
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+def _patience(engine: Engine) -> float:
+    seconds: float = engine.get_execution_options()[_PATIENCE]
+    return seconds
 
 
-def _is_dead(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+@contextmanager
+def _operation(engine: Engine) -> Iterator[None]:
+    with within(_patience(engine)), _translated():
+        yield
 
 
-def _translate(error: Exception) -> StoreUnavailable:
-    """Return keymw's word for a driver's error; nobody but this function looks into one."""
-    original = getattr(error, "orig", None)
-    missing_table = str(original).startswith(("no such table: keymw", "no such column"))
-    if missing_table or getattr(original, "sqlstate", None) in _NOT_MIGRATED:
-        return NotMigrated()
-    cause = str(original or error).strip().splitlines()
-    return StoreUnavailable(f"The database cannot answer: {cause[0] if cause else type(error)}")
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise translate(error) from error
+
+
+def _is_stale(error: DBAPIError) -> bool:
+    """Say whether only this connection was lost, long ago perhaps, so that another may do."""
+    return error.connection_invalidated and left() > 0

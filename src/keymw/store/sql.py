@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keymw.errors import DigestTaken, KeyNotFound, LabelTaken, NotMigrated
 from keymw.model import Event, Key, KeyKind
@@ -17,13 +17,14 @@ from keymw.policy import Record, key_entity, user_entity
 from keymw.ports import Changed, Invalidation
 from keymw.store import statements as sql
 from keymw.store.activity import difference
+from keymw.store.rows import to_key, to_row, to_set
 from keymw.store.schema import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from keymw.ports import Update
     from keymw.store.engines import Runner
@@ -105,8 +106,8 @@ def _find(digest: bytes, connection: Connection) -> Record | None:
         version=row.version,
         project_id=row.project_id,
         user_id=row.user_id,
-        projects=_to_set(row.projects),
-        organizations=_to_set(row.organizations),
+        projects=to_set(row.projects),
+        organizations=to_set(row.organizations),
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         retired_until=row.retired_until,
@@ -117,7 +118,7 @@ def _find(digest: bytes, connection: Connection) -> Record | None:
 
 def _get(key_id: str, connection: Connection) -> Key | None:
     row = connection.execute(sql.GET, {"key_id": key_id}).first()
-    return None if row is None else _to_key(row)
+    return None if row is None else to_key(row)
 
 
 def _list(
@@ -132,7 +133,7 @@ def _list(
             statement = statement.where(columns[name] == value)
     if not include_revoked:
         statement = statement.where(columns["revoked_at"].is_(None))
-    return [_to_key(row) for row in connection.execute(statement)]
+    return [to_key(row) for row in connection.execute(statement)]
 
 
 def _insert(
@@ -140,7 +141,7 @@ def _insert(
 ) -> Changed:
     seq = _next_seq(connection)
     _require_new(connection, key, digest)
-    connection.execute(sql.INSERT_KEY, {**_to_row(key), "digest": digest})
+    connection.execute(sql.INSERT_KEY, {**to_row(key), "digest": digest})
     _log(connection, seq, key.created_at, action, actor, None, key)
     return Changed(key, Invalidation(key_entity(key.id), key.version, (digest,)))
 
@@ -156,7 +157,7 @@ def _change(key_id: str, plan: Callable[[Key], Update | None], connection: Conne
     retired = connection.execute(sql.RETIRED_DIGESTS, {"key_id": key_id}).scalars().all()
     if wanted is not None:
         _require_new(connection, after, wanted.digest)
-        values = _to_row(after)
+        values = to_row(after)
         if wanted.digest is not None:
             old = {"digest": digest, "key_id": key_id, "mask": before.mask}
             connection.execute(sql.INSERT_RETIRED, {**old, "valid_until": wanted.retired_until})
@@ -285,28 +286,3 @@ def _log(
         "after": new,
     }
     connection.execute(sql.INSERT_EVENT, event)
-
-
-def _to_key(row: Row[Any]) -> Key:
-    fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
-    fields["kind"] = KeyKind(fields["kind"])
-    fields["scopes"] = frozenset(fields["scopes"].split())
-    fields["projects"] = _to_set(fields["projects"])
-    fields["organizations"] = _to_set(fields["organizations"])
-    return Key(**fields)
-
-
-_COLUMNS = tuple(column.name for column in sql.GET.selected_columns)
-
-
-def _to_row(key: Key) -> dict[str, Any]:
-    row = {name: getattr(key, name) for name in _COLUMNS}
-    row["kind"] = key.kind.value
-    row["scopes"] = " ".join(sorted(key.scopes))
-    row["projects"] = None if key.projects is None else sorted(key.projects)
-    row["organizations"] = None if key.organizations is None else sorted(key.organizations)
-    return row
-
-
-def _to_set(ids: Sequence[str] | None) -> frozenset[str] | None:
-    return None if ids is None else frozenset(ids)

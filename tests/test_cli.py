@@ -680,7 +680,7 @@ def test_wrong_redis_url(sqlite_url):
 
 def test_a_folder_that_is_not_there():
     message = assert_one_line(Cli("sqlite:///no/such/folder.db")("migrate"), 1)
-    assert message == "keymw: The database cannot answer: unable to open database file\n"
+    assert message.startswith("keymw: The database cannot answer: unable to open database file")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""Saved endpoints in Flask: people configure them with personal keys, machines run them.
+
+From the repository's root (KEYMW_DATABASE_URL and KEYMW_REDIS_URL say where the keys live)::
+
+    keymw migrate
+    keymw issue project 2 nightly-report --scope endpoint:read
+    keymw issue personal anna laptop --scope endpoint:write
+    flask --app examples/flask_endpoints run
+    curl -H "Authorization: Bearer $KEY" localhost:5000/api/projects/2/endpoints/revenue/run
+
+`starlette_endpoints.py` is the same in Starlette.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from flask import Flask, request
+from flask.views import MethodView
+
+from endpoints_data import EndpointError, SavedEndpoints, describe, parse_object
+from keymw import KeyKind, KeyService, ScopeCatalog, Settings, current_principal, require_scopes
+from keymw.wsgi import KeyAuthMiddleware
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+    from werkzeug.exceptions import HTTPException
+
+keys = KeyService(
+    os.environ.get("KEYMW_DATABASE_URL", "sqlite:///keymw.db"),
+    redis=os.environ.get("KEYMW_REDIS_URL"),
+    settings=Settings.from_env(os.environ),
+    catalog=ScopeCatalog({"endpoint": ("read", "write")}, project_secret=["endpoint:read"]),
+)
+endpoints = SavedEndpoints()
+
+reads = require_scopes("endpoint:read", project="project_id")
+writes = require_scopes("endpoint:write", project="project_id")
+runs = require_scopes(
+    "endpoint:read", kinds=[KeyKind.PROJECT_SECRET, KeyKind.PERSONAL], project="project_id"
+)
+
+app = Flask(__name__)
+app.wsgi_app = KeyAuthMiddleware(app.wsgi_app, keys)  # type: ignore[method-assign]
+
+
+class EndpointList(MethodView):
+    """The endpoints of a project."""
+
+    @reads
+    def get(self, project_id: str) -> ResponseReturnValue:
+        """List them."""
+        return endpoints.of(project_id)
+
+    @writes
+    def post(self, project_id: str) -> ResponseReturnValue:
+        """Save a new one."""
+        return asdict(endpoints.create(project_id, parse_object(request.get_data()))), 201
+
+
+class EndpointDetail(MethodView):
+    """One endpoint."""
+
+    @reads
+    def get(self, project_id: str, name: str) -> ResponseReturnValue:
+        """Show it."""
+        return asdict(endpoints.get(project_id, name))
+
+    @writes
+    def patch(self, project_id: str, name: str) -> ResponseReturnValue:
+        """Change what it asks."""
+        return asdict(endpoints.update(project_id, name, parse_object(request.get_data())))
+
+    @writes
+    def delete(self, project_id: str, name: str) -> ResponseReturnValue:
+        """Forget it."""
+        endpoints.delete(project_id, name)
+        return "", 204
+
+
+list_url = "/api/projects/<project_id>/endpoints"
+app.add_url_rule(list_url, view_func=EndpointList.as_view("list"))
+app.add_url_rule(f"{list_url}/<name>", view_func=EndpointDetail.as_view("detail"))
+
+
+@app.route(f"{list_url}/<name>/run", methods=["GET", "POST"])
+@runs
+def run_endpoint(project_id: str, name: str) -> ResponseReturnValue:
+    endpoint = endpoints.get(project_id, name)
+    parameters = dict(request.args.items(multi=True))
+    if request.method == "POST":
+        parameters = parse_object(request.get_data())
+    return endpoint.run(parameters)
+
+
+@app.get("/whoami")
+def whoami() -> ResponseReturnValue:
+    return describe(current_principal())
+
+
+@app.get("/health")
+def health() -> ResponseReturnValue:
+    return {"status": "ok"}
+
+
+@app.errorhandler(EndpointError)
+def explain(error: EndpointError) -> ResponseReturnValue:
+    return {"detail": error.detail}, error.status
+
+
+@app.errorhandler(404)
+@app.errorhandler(405)
+def not_served(error: HTTPException) -> ResponseReturnValue:
+    response = error.get_response()
+    response.set_data(app.json.dumps({"detail": error.name}))
+    response.content_type = "application/json"
+    return response

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keymw.access import ANONYMOUS, KEY, NO_CREDENTIALS, Access, current
 from keymw.errors import AccessDenied, KeymwError
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
+from keymw.integrations import asgi_refusal
 from keymw.model import Denied, Granted
 
 if TYPE_CHECKING:
@@ -167,12 +168,8 @@ class _Access(Access):
 
     def refusal(self, connection: Scope, denied: Denied) -> Exception:
         """Return the framework's own exception, so that its handlers may restyle the answer."""
-        if "starlette.exception_handlers" in connection:
-            from keymw.integrations import starlette  # noqa: PLC0415 - Starlette is running
-
-            closes = self.accepted or _can_only_close(connection)
-            return starlette.refusal(connection, denied, self.answer(denied), closes=closes)
-        return AccessDenied.of(denied, denied.detail)
+        closes = self.accepted or _can_only_close(connection)
+        return asgi_refusal(connection, denied, self.answer(denied), closes=closes)
 
 
 class _Responder:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keymw.access import ANONYMOUS, KEY, Access, current
 from keymw.errors import AccessDenied
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
+from keymw.integrations import wsgi_refusal
 from keymw.model import Denied, Granted
 
 if TYPE_CHECKING:
@@ -132,11 +133,7 @@ class _Access(Access):
 
     def refusal(self, connection: Any, denied: Denied) -> Exception:
         """Return the framework's own exception, so that its handlers may restyle the answer."""
-        if "werkzeug.request" in connection:
-            from keymw.integrations import werkzeug  # noqa: PLC0415 - Werkzeug is running
-
-            return werkzeug.refusal(denied, self._answer(denied))
-        return AccessDenied.of(denied, denied.detail)
+        return wsgi_refusal(connection, denied, self._answer(denied))
 
 
 class _Body:

@@ -6,7 +6,6 @@ one. It is given from inside the app, so what its middleware (CORS) adds to answ
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException, WebSocketException
@@ -39,19 +38,15 @@ class SocketRefusal(WebSocketException, AccessDenied):
     """A refusal of a WebSocket that can only be closed."""
 
 
-def refusal(
-    scope: MutableMapping[str, Any], denied: Denied, answer: Answer, *, closes: bool
-) -> Exception:
-    """Return what a view raises; `closes` says that closing is all that can still be done."""
-    if closes:
-        return SocketRefusal.of(denied, _POLICY_VIOLATION, answer.detail)
-    kind: Any = Refusal
-    fastapi = sys.modules.get("fastapi")
-    if fastapi is not None and isinstance(scope.get("app"), fastapi.FastAPI):
-        # A handler may be registered for FastAPI's own exception alone.
-        from keymw.integrations import fastapi as ours  # noqa: PLC0415 - FastAPI is running
+def closing_refusal(denied: Denied, answer: Answer) -> SocketRefusal:
+    """Return what closes a WebSocket."""
+    return SocketRefusal.of(denied, _POLICY_VIOLATION, answer.detail)
 
-        kind = ours.Refusal
+
+def refusal(
+    kind: type[Any], scope: MutableMapping[str, Any], denied: Denied, answer: Answer
+) -> AccessDenied:
+    """Return a refusal of this kind, `Refusal` or FastAPI's, that the app will answer."""
     _answer_by_default(scope, kind)
     headers = {name: value for name, value in answer.headers if not name.startswith("content-")}
     error: Refusal = kind.of(denied, answer.status, answer.detail, headers)
@@ -59,7 +54,7 @@ def refusal(
     return error
 
 
-def _answer_by_default(scope: MutableMapping[str, Any], kind: type[HTTPException]) -> None:
+def _answer_by_default(scope: MutableMapping[str, Any], kind: type[Any]) -> None:
     """Have keymw's refusals answered by `_respond`, if else the framework's default would."""
     handlers, _ = scope["starlette.exception_handlers"]
     found = next((handlers[base] for base in kind.__mro__ if base in handlers), None)

@@ -76,7 +76,7 @@ def test_every_way_to_be_no_good(kind, revoked, expires, retired, active):
 
 def test_a_project_key_becomes_a_service():
     found = judge(record(), NOW, None).principal
-    assert found == ServicePrincipal("k1", "2", "label", READ, READ)
+    assert found == ServicePrincipal("k1", "2", "label", READ)
     assert (found.kind, found.user_id) == (KeyKind.PROJECT_SECRET, None)
     assert (found.is_authenticated, found.display_name, found.identity) == (True, "label", "k1")
 

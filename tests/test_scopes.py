@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from keymw import KeyKind, ScopeCatalog
 from keymw.errors import InvalidInput
-from keymw.scopes import check_grant, granted_by, parse_scopes, usable
+from keymw.model import granted_by
+from keymw.scopes import check_grant, parse_scopes, usable
 
 OBJECTS = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 ACTIONS = st.sampled_from(["read", "write"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ _DETAILS: Mapping[Reason, str] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def granted_by(scopes: frozenset[str]) -> frozenset[str]:
+    """Return the scopes with those they imply: `write` grants `read` of the same object.
+
+    Equal sets come back as one object, so that many keys share it.
+    """
+    implied = {scope[: -len("write")] + "read" for scope in scopes if scope.endswith(":write")}
+    return scopes | implied
+
+
 @dataclass(frozen=True, slots=True)
 class AnonymousPrincipal:
     """Nobody: a request without a key that keymw knows. Shaped like Starlette's `BaseUser`."""
@@ -81,11 +92,15 @@ class ServicePrincipal:
     label: str
     scopes: frozenset[str]
     #: The scopes with those that they imply, which is what demands are compared with.
-    granted: frozenset[str] = field(repr=False, compare=False)
+    granted: frozenset[str] = field(init=False, repr=False, compare=False)
 
     is_authenticated: ClassVar[bool] = True
     kind: ClassVar[Literal[KeyKind.PROJECT_SECRET]] = KeyKind.PROJECT_SECRET
     user_id: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        """Work out what the scopes imply."""
+        object.__setattr__(self, "granted", granted_by(self.scopes))
 
     @property
     def display_name(self) -> str:
@@ -107,15 +122,19 @@ class UserPrincipal:
     label: str
     scopes: frozenset[str]
     #: Project ids that the key is limited to; None is no limit by the key.
-    projects: frozenset[str] | None
+    projects: frozenset[str] | None = None
     #: Organization ids that the key is limited to; None is no limit by the key.
-    organizations: frozenset[str] | None
+    organizations: frozenset[str] | None = None
     #: The scopes with those that they imply, which is what demands are compared with.
-    granted: frozenset[str] = field(repr=False, compare=False)
+    granted: frozenset[str] = field(init=False, repr=False, compare=False)
 
     is_authenticated: ClassVar[bool] = True
     kind: ClassVar[Literal[KeyKind.PERSONAL]] = KeyKind.PERSONAL
     project_id: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        """Work out what the scopes imply."""
+        object.__setattr__(self, "granted", granted_by(self.scopes))
 
     @property
     def display_name(self) -> str:

@@ -22,7 +22,7 @@ from keymw.model import (
     Verdict,
     holds,
 )
-from keymw.scopes import ScopeCatalog, granted_by, parse_scopes, usable
+from keymw.scopes import ScopeCatalog, parse_scopes, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -96,11 +96,8 @@ def judge(record: Record | None, now: datetime, catalog: ScopeCatalog | None) ->
         if holds_back(record, now):
             return Denied(reason)
     scopes = usable(record.kind, record.scopes, catalog)
-    granted = granted_by(scopes)
     if record.kind is KeyKind.PROJECT_SECRET and record.project_id is not None:
-        return Granted(
-            ServicePrincipal(record.key_id, record.project_id, record.label, scopes, granted)
-        )
+        return Granted(ServicePrincipal(record.key_id, record.project_id, record.label, scopes))
     if record.kind is KeyKind.PERSONAL and record.user_id is not None:
         return Granted(
             UserPrincipal(
@@ -110,7 +107,6 @@ def judge(record: Record | None, now: datetime, catalog: ScopeCatalog | None) ->
                 scopes,
                 record.projects,
                 record.organizations,
-                granted,
             )
         )
     return Denied(Reason.INVALID)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from keymw.errors import InvalidInput
-from keymw.model import WILDCARD, KeyKind
+from keymw.model import WILDCARD, KeyKind, granted_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,16 +33,6 @@ def parse_scopes(scopes: Iterable[str], *, field: str = "scopes") -> frozenset[s
             )
         found.append(scope)
     return frozenset(found)
-
-
-@lru_cache(maxsize=4096)
-def granted_by(scopes: frozenset[str]) -> frozenset[str]:
-    """Return the scopes with those they imply: `write` grants `read` of the same object.
-
-    Equal sets come back as one object, so that many keys share it.
-    """
-    implied = {scope[: -len("write")] + "read" for scope in scopes if scope.endswith(":write")}
-    return scopes | implied
 
 
 class ScopeCatalog:

@@ -37,7 +37,7 @@ def held(cache, *digests, now=0.0):
 
 def test_garbage_never_pushes_out_a_good_key(cache):
     for number in range(4):
-        assert cache.put_granted(b"%d" % number, good((f"key:{number}", 1)))
+        assert cache.put_granted(b"%d" % number, good((f"key:{number}", 1)), cache.generation)
     for number in range(100):
         assert cache.put_denied(b"x%d" % number, bad(), cache.generation)
     assert cache.sizes() == (4, 3)
@@ -46,16 +46,18 @@ def test_garbage_never_pushes_out_a_good_key(cache):
 
 def test_the_least_used_good_key_goes_first_and_its_entities_with_it(cache):
     for number in range(4):
-        cache.put_granted(b"%d" % number, good((f"key:{number}", 1), ("user:u", 0)))
+        cache.put_granted(
+            b"%d" % number, good((f"key:{number}", 1), ("user:u", 0)), cache.generation
+        )
     cache.get(b"0", 0.0)
-    cache.put_granted(b"4", good(("key:4", 1), ("user:u", 0)))
+    cache.put_granted(b"4", good(("key:4", 1), ("user:u", 0)), cache.generation)
     assert held(cache, b"0", b"1", b"2", b"3", b"4") == [b"0", b"2", b"3", b"4"]
     assert cache._positives.digests_of["user:u"] == {b"0", b"2", b"3", b"4"}
     assert "key:1" not in cache._positives.digests_of
 
 
 def test_deadlines_are_exclusive(cache):
-    cache.put_granted(b"a", good(("key:a", 1), deadline=10.0))
+    cache.put_granted(b"a", good(("key:a", 1), deadline=10.0), cache.generation)
     cache.put_denied(b"b", bad(deadline=10.0), cache.generation)
     assert held(cache, b"a", b"b", now=9.999) == [b"a", b"b"]
     assert held(cache, b"a", b"b", now=10.0) == []
@@ -64,23 +66,23 @@ def test_deadlines_are_exclusive(cache):
 
 def test_an_older_version_is_refused_whatever_raised_the_floor(cache):
     cache.invalidate(Invalidation("key:a", 3))
-    assert not cache.put_granted(b"a", good(("key:a", 2)))
-    assert cache.put_granted(b"a", good(("key:a", 3)))
-    assert cache.put_granted(b"b", good(("key:b", 5)))
-    assert not cache.put_granted(b"b2", good(("key:b", 4)))
+    assert not cache.put_granted(b"a", good(("key:a", 2)), cache.generation)
+    assert cache.put_granted(b"a", good(("key:a", 3)), cache.generation)
+    assert cache.put_granted(b"b", good(("key:b", 5)), cache.generation)
+    assert not cache.put_granted(b"b2", good(("key:b", 4)), cache.generation)
     # A refusal that was too late to be remembered still teaches which version there is.
     assert not cache.put_denied(b"c", bad(("key:c", 7)), cache.generation - 1)
-    assert not cache.put_granted(b"c", good(("key:c", 6)))
+    assert not cache.put_granted(b"c", good(("key:c", 6)), cache.generation)
     cache.clear()
-    assert not cache.put_granted(b"a", good(("key:a", 2)))
+    assert not cache.put_granted(b"a", good(("key:a", 2)), cache.generation)
 
 
 @pytest.mark.parametrize("seen", ["granted", "denied"])
 def test_a_newer_version_ends_the_older_secret_however_it_is_learnt(cache, seen):
     """The new secret is used before the message about the roll arrives."""
-    cache.put_granted(b"old", good(("key:a", 1)))
+    cache.put_granted(b"old", good(("key:a", 1)), cache.generation)
     if seen == "granted":
-        cache.put_granted(b"new", good(("key:a", 2)))
+        cache.put_granted(b"new", good(("key:a", 2)), cache.generation)
     else:
         cache.put_denied(b"new", bad(("key:a", 2)), cache.generation)
     cache.invalidate(Invalidation("key:a", 2))
@@ -89,18 +91,18 @@ def test_a_newer_version_ends_the_older_secret_however_it_is_learnt(cache, seen)
 
 
 def test_a_users_keys_end_together_and_nobody_elses(cache):
-    cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)))
-    cache.put_granted(b"2", good(("key:2", 1), ("user:u", 0)))
-    cache.put_granted(b"3", good(("key:3", 1), ("user:v", 0)))
+    cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)), cache.generation)
+    cache.put_granted(b"2", good(("key:2", 1), ("user:u", 0)), cache.generation)
+    cache.put_granted(b"3", good(("key:3", 1), ("user:v", 0)), cache.generation)
     cache.invalidate(Invalidation("user:u", 1))
     assert held(cache, b"1", b"2", b"3") == [b"3"]
-    assert not cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)))
-    assert cache.put_granted(b"1", good(("key:1", 1), ("user:u", 2)))
+    assert not cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)), cache.generation)
+    assert cache.put_granted(b"1", good(("key:1", 1), ("user:u", 2)), cache.generation)
 
 
 def test_a_message_heard_twice_ends_nothing_new(cache):
     cache.invalidate(Invalidation("key:a", 2))
-    cache.put_granted(b"a", good(("key:a", 2)))
+    cache.put_granted(b"a", good(("key:a", 2)), cache.generation)
     cache.invalidate(Invalidation("key:a", 2))
     cache.invalidate(Invalidation("key:a", 1))
     assert held(cache, b"a") == [b"a"]
@@ -117,9 +119,18 @@ def test_every_change_ends_every_refusal_and_those_being_read(cache):
     assert cache.generation == before + 2
 
 
+def test_what_was_being_read_when_everything_was_forgotten_is_not_used(cache):
+    before = cache.generation
+    cache.invalidate(Invalidation("key:other", 1))
+    assert cache.put_granted(b"a", good(("key:a", 1)), before)
+    cache.clear()
+    assert not cache.put_granted(b"a", good(("key:a", 1)), before)
+    assert cache.put_granted(b"a", good(("key:a", 1)), cache.generation)
+
+
 def test_one_digest_is_good_or_refused_never_both(cache):
     cache.put_denied(b"a", bad(), cache.generation)
-    cache.put_granted(b"a", good(("key:a", 1)))
+    cache.put_granted(b"a", good(("key:a", 1)), cache.generation)
     assert cache.sizes() == (1, 0)
     cache.put_denied(b"a", bad(("key:a", 1)), cache.generation)
     assert cache.sizes() == (0, 1)
@@ -161,7 +172,7 @@ class Model(RuleBasedStateMachine):
     def put_granted(self, digest, entities, life):
         entry = good(*entities.items(), deadline=self.now + life, label=digest.decode())
         old = any(version < self.floors.get(entity, 0) for entity, version in entities.items())
-        assert self.cache.put_granted(digest, entry) is not old
+        assert self.cache.put_granted(digest, entry, self.cache.generation) is not old
         if not old:
             self.learn(entities)
             self.known[digest] = (entry.verdict, entry.deadline, entities)

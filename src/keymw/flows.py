@@ -85,8 +85,9 @@ async def load(deps: Deps, digest: bytes) -> Verdict:
     fleet would turn every 401 into a 503. Raises `StoreUnavailable`.
     """
     until = deps.clock.monotonic() + deps.settings.store_timeout
+    generation = deps.local.generation
     known = await _ask_shared(deps, digest)
-    if known is not None and deps.local.put_granted(digest, known):
+    if known is not None and deps.local.put_granted(digest, known, generation):
         return known.verdict
     for attempt in range(_ATTEMPTS):
         if attempt and deps.clock.monotonic() >= until:
@@ -98,7 +99,7 @@ async def load(deps: Deps, digest: bytes) -> Verdict:
         if not isinstance(entry.verdict, Granted):
             deps.local.put_denied(digest, entry, generation)
             return entry.verdict
-        if deps.local.put_granted(digest, entry):
+        if deps.local.put_granted(digest, entry, generation):
             return entry.verdict
     return UNAVAILABLE
 

@@ -76,6 +76,7 @@ class LocalCache:
         #: Grows with each invalidation. A lookup that starts after one must not join an older
         #: lookup, nor may the older one's refusal be remembered.
         self.generation = 0
+        self._cleared = 0
         self.hits = 0
         self.negative_hits = 0
 
@@ -101,9 +102,15 @@ class LocalCache:
             return entry.verdict
         return None
 
-    def put_granted(self, digest: bytes, entry: Entry) -> bool:
-        """Keep a good verdict. False if something newer is known: it must not be used at all."""
+    def put_granted(self, digest: bytes, entry: Entry, generation: int) -> bool:
+        """Keep a good verdict that was read at `generation`.
+
+        False if something newer is known, or everything was forgotten meanwhile: then it must not
+        be used at all.
+        """
         with self._lock:
+            if generation < self._cleared:
+                return False
             for entity, version in entry.entities:
                 if version < self._floors.get(entity, 0):
                     return False
@@ -142,12 +149,13 @@ class LocalCache:
                     del self._positives[digest]
 
     def clear(self) -> None:
-        """Forget every verdict, but not which versions have been seen."""
+        """Forget every verdict, those that are being read too, but not which versions were seen."""
         with self._lock:
             self._positives.clear()
             self._positives.digests_of.clear()
             self._negatives.clear()
             self.generation += 1
+            self._cleared = self.generation
 
     def sizes(self) -> tuple[int, int]:
         """Return how many good keys and how many refusals are held."""

@@ -72,7 +72,7 @@ def test_processes_that_want_the_same_labels(database_url):
     with KeyService(database_url) as keys:
         keys.migrate()
         labels = [f"label {number}" for number in range(10)]
-        results = race(database_url, {name: labels for name in "abcd"})
+        results = race(database_url, dict.fromkeys("abcd", labels))
         for contest in zip(*results, strict=True):
             assert sum(key_id is not None for key_id in contest) == 1
         assert sorted(key.label for key in keys.list(project_id="2")) == labels

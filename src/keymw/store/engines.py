@@ -77,7 +77,9 @@ def parse_url(database: str) -> URL:
             "write sqlite:///file.db or postgresql://user@host/name, without a driver."
         )
     if backend == "sqlite" and (url.host or url.username or url.password or url.port):
-        raise ValueError("database: SQLite has no host; write sqlite:///file.db, three slashes.")
+        raise ValueError(
+            "database: SQLite has no host: write sqlite:///file.db, with three slashes."
+        )
     return url.set(drivername=backend)
 
 
@@ -97,7 +99,8 @@ def _options(url: URL, settings: Settings) -> dict[str, Any]:
         connect: dict[str, Any] = {"timeout": timeout, "check_same_thread": False}
         return options | {"poolclass": QueuePool, "connect_args": connect}
     milliseconds = math.ceil(timeout * 1000)
-    limits = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c timezone=UTC"
+    # UTC, because the driver cannot read the calendar's last day in a zone where it is over.
+    ours = f"-c statement_timeout={milliseconds} -c timezone=UTC"
     connect = {
         "connect_timeout": math.ceil(timeout),
         "tcp_user_timeout": milliseconds,
@@ -105,7 +108,7 @@ def _options(url: URL, settings: Settings) -> dict[str, Any]:
     }
     # What the URL says goes first.
     connect |= {name: url.query[name] for name in connect if name in url.query}
-    connect["options"] = f"{limits} {url.query.get('options', '')}".strip()
+    connect["options"] = f"{ours} {url.query.get('options', '')}".strip()
     return options | {"connect_args": connect}
 
 

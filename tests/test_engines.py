@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from keymw import AsyncKeyService, KeyService, Settings
 from keymw.errors import InvalidInput, NotMigrated, StoreUnavailable
+from keymw.store import deadline
 from keymw.store import statements as sql
 from keymw.store.engines import make_engine, parse_url
 from keymw.store.faults import translate
@@ -263,6 +264,15 @@ async def test_busy_threads_hold_nobody(sqlite_url):
             await asyncio.wait(hanging)
         assert await store.position() == 0
         assert len(begun) == 2
+
+
+def test_what_has_no_deadline():
+    assert deadline.left() == float("inf")
+    with deadline.within(5):
+        with deadline.within(1):
+            assert 0 < deadline.left() <= 1
+        assert 1 < deadline.left() <= 5
+    assert deadline.left() == float("inf")
 
 
 # ---- how the statements run ---------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_processes_migrate_at_once(database_url):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in range(6)
+        for number in range(4)
     ]
     for child in children:
         assert child.stdout.readline() == "ready\n"
@@ -136,9 +136,9 @@ def test_processes_migrate_at_once(database_url):
         child.stdin.write("\n")
         child.stdin.flush()
     errors = [child.communicate(timeout=60)[1] for child in children]
-    assert errors == [""] * 6
+    assert errors == [""] * 4
     with KeyService(database_url) as keys:
-        assert len(keys.list(project_id="2")) == 6
+        assert len(keys.list(project_id="2")) == 4
         assert len(run_now(keys._deps().store.signing_keys())) == 1
 
 

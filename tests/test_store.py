@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
-from keymw import KeyKind
+from keymw import KeyKind, KeyService
 from keymw.errors import DigestTaken, KeyNotFound, LabelTaken
 from keymw.policy import Record
 from keymw.ports import Invalidation
@@ -41,10 +43,46 @@ ODD_LABELS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def sqlite_template(tmp_path_factory):
+    """A migrated database, to be copied: migrating for each test would take longer."""
+    path = tmp_path_factory.mktemp("template") / "keymw.db"
+    with KeyService(f"sqlite:///{path}") as keys:
+        keys.migrate()
+    return path
+
+
+@pytest.fixture(scope="module")
+def postgres_migrated(postgres_cluster):
+    with psycopg.connect(postgres_cluster, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE contract")
+    url = postgres_cluster.replace("/postgres?", "/contract?")
+    with KeyService(url) as keys:
+        keys.migrate()
+    return url
+
+
+@pytest.fixture
+def sqlite_copy(sqlite_template, tmp_path):
+    shutil.copy(sqlite_template, tmp_path / "copy.db")
+    return f"sqlite:///{tmp_path}/copy.db"
+
+
+@pytest.fixture
+def postgres_emptied(postgres_migrated):
+    with psycopg.connect(postgres_migrated, autocommit=True) as connection:
+        connection.execute("TRUNCATE keymw_keys, keymw_retired_secrets, keymw_users, keymw_events")
+        connection.execute("UPDATE keymw_counter SET value = 0")
+    return postgres_migrated
+
+
 @pytest.fixture(params=["memory", *RUNNERS])
 async def store(request):
-    url = None if request.param == "memory" else database_of(request.param, request)
-    async with open_store(request.param, url) as opened:
+    url = None
+    if request.param != "memory":
+        name = "sqlite_copy" if "sqlite" in request.param else "postgres_emptied"
+        url = request.getfixturevalue(name)
+    async with open_store(request.param, url, migrated=False) as opened:
         yield opened
 
 

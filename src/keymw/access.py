@@ -23,13 +23,10 @@ NO_CREDENTIALS = Credentials(())
 class Access:
     """One request: who it is, and how a route's refusal leaves it."""
 
-    __slots__ = ("connection", "verdict")
+    __slots__ = ("verdict",)
 
-    def __init__(self, verdict: Verdict, connection: MutableMapping[str, Any]) -> None:
-        #: `Granted`, or a `Denied` that counts only where a route demands something.
-        self.verdict = verdict
-        #: The ASGI scope or WSGI environ that the app was given.
-        self.connection = connection
+    #: `Granted`, or a `Denied` that counts only where a route demands something.
+    verdict: Verdict
 
     @property
     def principal(self) -> Principal | AnonymousPrincipal:
@@ -45,7 +42,9 @@ class Access:
         raise NotImplementedError
 
 
-current: ContextVar[Access | None] = ContextVar("keymw", default=None)
+#: The ASGI scope or WSGI environ that the app was given, with its `Access` in it. The access does
+#: not hold the connection: that would be a circle, which only the garbage collector could undo.
+current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("keymw", default=None)
 
 
 def current_principal() -> Principal | AnonymousPrincipal:
@@ -53,5 +52,6 @@ def current_principal() -> Principal | AnonymousPrincipal:
 
     It follows the request into threads and tasks that copy the context, as frameworks' do.
     """
-    access = current.get()
+    connection = current.get()
+    access: Access | None = None if connection is None else connection.get(KEY)
     return ANONYMOUS if access is None else access.principal

@@ -86,12 +86,21 @@ class KeyAuthMiddleware:
         if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
             await self._refuse(scope, receive, send, verdict)
             return
-        await self._serve(dict(scope), receive, send, verdict)
+        scope = self._identified(scope, verdict)
+        request = scope[KEY] = _Request(verdict, self, send)
+        token = current.set(scope)
+        try:
+            await self.app(scope, receive, request)
+        except AccessDenied as error:
+            if request.started:
+                raise
+            await request.refuse(scope, error.denied)
+        finally:
+            current.reset(token)
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, verdict: Granted | Denied
-    ) -> None:
-        """Run the app on its own copy of the scope; answer what one of its routes refuses."""
+    def _identified(self, scope: Scope, verdict: Granted | Denied) -> Scope:
+        """Return a copy of the scope that says who the request is."""
+        scope = dict(scope)
         if isinstance(verdict, Granted):
             scope["user"] = verdict.principal
             scope["auth"] = verdict.credentials
@@ -102,25 +111,16 @@ class KeyAuthMiddleware:
         elif "user" not in scope:
             scope["user"] = ANONYMOUS
             scope.setdefault("auth", NO_CREDENTIALS)
-        access = scope[KEY] = _Access(verdict, scope, self._answer)
-        respond = _Responder(send, access)
-        token = current.set(access)
-        try:
-            await self.app(scope, receive, respond)
-        except AccessDenied as error:
-            if respond.started:
-                raise
-            await respond.refuse(error.denied)
-        finally:
-            current.reset(token)
+        return scope
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, denied: Denied) -> None:
         if scope["type"] == "websocket":
             await receive()  # "websocket.connect": only then may it be answered
-        for message in _messages(scope, self._answer(denied)):
+        for message in _messages(scope, self.answer(denied)):
             await send(message)
 
-    def _answer(self, denied: Denied) -> Answer:
+    def answer(self, denied: Denied) -> Answer:
+        """Return what is answered to a refusal."""
         return answer(denied, self._realm, self._keys.settings.retry_after)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,37 +149,21 @@ class KeyAuthMiddleware:
         await self.app(scope, receive, respond)
 
 
-class _Access(Access):
-    """One ASGI request."""
+class _Request(Access):
+    """One connection: who it is, and the `send` that the app is given for it.
 
-    __slots__ = ("accepted", "answer")
+    It adds `Vary`, and remembers what can no longer be answered.
+    """
 
-    def __init__(
-        self, verdict: Granted | Denied, scope: Scope, answer: Callable[[Denied], Answer]
-    ) -> None:
-        super().__init__(verdict, scope)
-        self.answer = answer
+    __slots__ = ("_face", "_send", "accepted", "started")
+
+    def __init__(self, verdict: Granted | Denied, face: KeyAuthMiddleware, send: Send) -> None:
+        self.verdict = verdict
+        self._face = face
+        self._send = send
         #: Whether a WebSocket has been accepted, so that it can only be closed.
         self.accepted = False
-
-    def parameter(self, connection: Scope, name: str) -> object:
-        """Return a parameter of the path, where Starlette's and FastAPI's routers leave it."""
-        return connection.get("path_params", {}).get(name)
-
-    def refusal(self, connection: Scope, denied: Denied) -> Exception:
-        """Return the framework's own exception, so that its handlers may restyle the answer."""
-        closes = self.accepted or _can_only_close(connection)
-        return asgi_refusal(connection, denied, self.answer(denied), closes=closes)
-
-
-class _Responder:
-    """The app's `send`: adds `Vary`, and remembers what can no longer be answered."""
-
-    __slots__ = ("_access", "_send", "started")
-
-    def __init__(self, send: Send, access: _Access) -> None:
-        self._send = send
-        self._access = access
+        #: Whether a response has begun.
         self.started = False
 
     def __call__(self, message: Message) -> Awaitable[None]:
@@ -189,17 +173,22 @@ class _Responder:
             self.started = True
             message = {**message, "headers": _with_vary(message.get("headers", ()))}
         elif kind == "websocket.accept":
-            self._access.accepted = True
+            self.accepted = True
         return self._send(message)
 
-    async def refuse(self, denied: Denied) -> None:
+    async def refuse(self, scope: Scope, denied: Denied) -> None:
         """Send a refusal that no framework has answered."""
-        access = self._access
-        messages = (
-            [_CLOSE] if access.accepted else _messages(access.connection, access.answer(denied))
-        )
-        for message in messages:
+        for message in [_CLOSE] if self.accepted else _messages(scope, self._face.answer(denied)):
             await self._send(message)
+
+    def parameter(self, connection: Scope, name: str) -> object:
+        """Return a parameter of the path, where Starlette's and FastAPI's routers leave it."""
+        return connection.get("path_params", {}).get(name)
+
+    def refusal(self, connection: Scope, denied: Denied) -> Exception:
+        """Return the framework's own exception, so that its handlers may restyle the answer."""
+        closes = self.accepted or _can_only_close(connection)
+        return asgi_refusal(connection, denied, self._face.answer(denied), closes=closes)
 
 
 def _messages(scope: Scope, refusal: Answer) -> list[Message]:

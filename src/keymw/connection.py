@@ -26,7 +26,7 @@ def find_connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection
     A connection among them knows best: it is this view's own, while the context may be that of an
     outer request whose view calls another app.
     """
-    return _called_with(args, kwargs) or _of_flask() or _of_context()
+    return _called_with(args, kwargs) or _of_flask() or current.get()
 
 
 def _called_with(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection | None:
@@ -61,8 +61,3 @@ def _of_flask() -> Connection | None:
         return None
     environ: Connection = flask.request.environ
     return environ
-
-
-def _of_context() -> Connection | None:
-    access = current.get()
-    return None if access is None else access.connection

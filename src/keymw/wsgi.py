@@ -78,14 +78,14 @@ class KeyAuthMiddleware:
         else:
             environ["keymw.principal"] = ANONYMOUS
             environ["keymw.scopes"] = ANONYMOUS.scopes
-        access = environ[KEY] = _Access(verdict, environ, self._answer)
+        environ[KEY] = _Request(verdict, self)
 
         def respond(
             status: str, headers: list[tuple[str, str]], *exc_info: Any
         ) -> Callable[[bytes], object]:
             return start_response(status, _with_vary(headers), *exc_info)
 
-        token = current.set(access)
+        token = current.set(environ)
         try:
             body = self.app(environ, respond)
         except AccessDenied as error:
@@ -94,7 +94,7 @@ class KeyAuthMiddleware:
             current.reset(token)
         if type(body) in (list, tuple) or _is_file(environ, body):
             return body
-        return _Body(body, access, partial(self._refuse, environ, start_response))
+        return _Body(body, environ, partial(self._refuse, environ, start_response))
 
     def _verdict(self, value: str) -> Granted | Denied:
         try:
@@ -107,24 +107,23 @@ class KeyAuthMiddleware:
     def _refuse(
         self, environ: Environ, start_response: StartResponse, denied: Denied, *exc_info: Any
     ) -> Iterable[bytes]:
-        refusal = self._answer(denied)
+        refusal = self.answer(denied)
         start_response(f"{refusal.status} {refusal.phrase}", list(refusal.headers), *exc_info)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
 
-    def _answer(self, denied: Denied) -> Answer:
+    def answer(self, denied: Denied) -> Answer:
+        """Return what is answered to a refusal."""
         return answer(denied, self._realm, self._keys.settings.retry_after)
 
 
-class _Access(Access):
+class _Request(Access):
     """One WSGI request."""
 
-    __slots__ = ("_answer",)
+    __slots__ = ("_face",)
 
-    def __init__(
-        self, verdict: Granted | Denied, environ: Environ, answer: Callable[[Denied], Answer]
-    ) -> None:
-        super().__init__(verdict, environ)
-        self._answer = answer
+    def __init__(self, verdict: Granted | Denied, face: KeyAuthMiddleware) -> None:
+        self.verdict = verdict
+        self._face = face
 
     def parameter(self, connection: Any, name: str) -> object:
         """Return a parameter of the path, where Flask's router leaves it."""
@@ -133,7 +132,7 @@ class _Access(Access):
 
     def refusal(self, connection: Any, denied: Denied) -> Exception:
         """Return the framework's own exception, so that its handlers may restyle the answer."""
-        return wsgi_refusal(connection, denied, self._answer(denied))
+        return wsgi_refusal(connection, denied, self._face.answer(denied))
 
 
 class _Body:
@@ -144,10 +143,10 @@ class _Body:
     """
 
     def __init__(
-        self, body: Iterable[bytes], access: Access, refuse: Callable[..., Iterable[bytes]]
+        self, body: Iterable[bytes], environ: Environ, refuse: Callable[..., Iterable[bytes]]
     ) -> None:
         self._body = body
-        self._access = access
+        self._environ = environ
         self._refuse = refuse
         self._chunks: Iterator[bytes] | None = None
         self._begun = False
@@ -156,7 +155,7 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        token = current.set(self._access)
+        token = current.set(self._environ)
         try:
             if self._chunks is None:
                 self._chunks = iter(self._body)
@@ -176,7 +175,7 @@ class _Body:
         """Close the app's body, if it can be closed."""
         close = getattr(self._body, "close", None)
         if close is not None:
-            token = current.set(self._access)
+            token = current.set(self._environ)
             try:
                 close()
             finally:

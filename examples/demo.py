@@ -73,8 +73,8 @@ def people(tokens: Tokens) -> list[Step]:
 def after_leaving(tokens: Tokens) -> list[Step]:
     gone = "The API key is invalid: its owner is no longer active."
     return [
-        Step("anna's personal key", 2, LIST, tokens.personal, 401, REFUSED, gone),
-        Step("the project key that anna made", 2, RUN, tokens.project, 200, (L1,)),
+        Step("the employee's personal key", 2, LIST, tokens.personal, 401, REFUSED, gone),
+        Step("the project key they made", 2, RUN, tokens.project, 200, (L1,)),
     ]
 
 
@@ -107,9 +107,9 @@ class Demo:
     def play(self, *, shared: bool) -> None:
         """Tell the whole story."""
         screen, keys = self.screen, self.keys
-        project = keys.issue_project_key("2", "nightly-report", ["endpoint:read"], actor="anna")
-        personal = keys.issue_personal_key("anna", "laptop", ["endpoint:write"], actor="anna")
-        other = keys.issue_project_key("2", "dashboards", ["dashboard:read"], actor="anna")
+        project = keys.issue_project_key("2", "nightly-report", ["endpoint:read"], actor="user-7")
+        personal = keys.issue_personal_key("user-7", "laptop", ["endpoint:write"], actor="user-7")
+        other = keys.issue_project_key("2", "dashboards", ["dashboard:read"], actor="user-7")
         tokens = Tokens(project.token, personal.token, other.token)
 
         screen.chapter("A project key opens the route that takes project keys")
@@ -119,8 +119,10 @@ class Demo:
         screen.chapter("A personal key is for people")
         self.show(people(tokens))
 
-        screen.chapter("Anna, who created both keys, leaves: hers dies, the project's lives")
-        self.change('deactivate_user("anna")', LIST, tokens.personal, self.leave)
+        screen.chapter(
+            "The employee who created both keys leaves: theirs dies, the project's lives"
+        )
+        self.change('deactivate_user("user-7")', LIST, tokens.personal, self.leave)
         self.show(after_leaving(tokens))
 
         screen.chapter("The project key is rolled: a new secret, the same key")
@@ -128,22 +130,22 @@ class Demo:
         self.show(after_rolling(tokens, new))
 
         screen.chapter("The project key is revoked")
-        self.change("revoke(key)", RUN, new, lambda: keys.revoke(project.key.id, actor="bea"))
+        self.change("revoke(key)", RUN, new, lambda: keys.revoke(project.key.id, actor="user-8"))
         self.show(after_revoking(new))
 
         screen.chapter("Cache figures of both workers, the polling in between included")
         screen.figures({f"worker {n}": w.figures() for n, w in enumerate(self.workers, 1)})
 
     def leave(self) -> Propagation:
-        """Let anna go."""
-        return self.keys.deactivate_user("anna", actor="bea")
+        """Let the employee go."""
+        return self.keys.deactivate_user("user-7", actor="user-8")
 
     def roll(self, issued: IssuedKey) -> str:
         """Roll a key; return its new secret."""
         rolled: list[IssuedKey] = []
 
         def change() -> Propagation:
-            rolled.append(self.keys.roll(issued.key.id, actor="bea"))
+            rolled.append(self.keys.roll(issued.key.id, actor="user-8"))
             assert rolled[0].propagation is not None
             return rolled[0].propagation
 
@@ -157,7 +159,7 @@ class Demo:
     def invite(self, place: Servers, redis: str | None, *, serve: bool) -> None:
         """Show what to try by hand, with keys that are good as long as the demo serves."""
         project = self.keys.issue_project_key("2", "by-hand", ["endpoint:read"])
-        personal = self.keys.issue_personal_key("bea", "by-hand", ["endpoint:write"])
+        personal = self.keys.issue_personal_key("user-8", "by-hand", ["endpoint:write"])
         title = "Try it by hand" if serve else "To try it by hand, make demo SERVE=1 stays up for"
         self.screen.chapter(f"{title}:")
         first, second = (worker.url for worker in self.workers)

@@ -11,7 +11,7 @@ and in Python, with the key that was printed::
 
     client = posthog.Posthog("phc_public", host="http://localhost:8000", secret_key="phs_...")
     client.load_feature_flags()
-    flags = client.evaluate_flags("anna", person_properties={"plan": "enterprise"})
+    flags = client.evaluate_flags("user-7", person_properties={"plan": "enterprise"})
     flags.is_enabled("invoice-export")
     client.get_remote_config_payload("rate-limits")
 

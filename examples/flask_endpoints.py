@@ -4,7 +4,7 @@ From the repository's root (KEYMW_DATABASE_URL and KEYMW_REDIS_URL say where the
 
     keymw migrate
     keymw issue project 2 nightly-report --scope endpoint:read
-    keymw issue personal anna laptop --scope endpoint:write
+    keymw issue personal user-7 laptop --scope endpoint:write
     flask --app examples/flask_endpoints run
     curl -H "Authorization: Bearer $KEY" localhost:5000/api/projects/2/endpoints/revenue/run
 

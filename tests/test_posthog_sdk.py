@@ -105,7 +105,7 @@ def test_flags_are_evaluated_by_the_sdk_itself(connect, issued, sent):
     assert response.headers["Vary"] == "Authorization"
 
     for plan, expected in (("enterprise", True), ("starter", False)):
-        flags = evaluate(client, "anna", person_properties={"plan": plan, "email": "a@b.c"})
+        flags = evaluate(client, "user-7", person_properties={"plan": plan, "email": "a@b.c"})
         assert flags.is_enabled("invoice-export") is expected
         assert flags.get_flag("invoice-export") is expected
         assert flags.unresolved_flags == {}
@@ -127,7 +127,7 @@ def test_cohorts_groups_and_rollouts(connect, issued, sent):
     for seats, expected in ((250, True), (5, False)):
         flags = evaluate(
             client,
-            "anna",
+            "user-7",
             groups={"company": "acme"},
             group_properties={"company": {"seats": seats}},
             person_properties={"email": "", "plan": ""},
@@ -164,7 +164,7 @@ def test_unchanged_definitions_are_not_sent_again(connect, issued, sent):
     assert first.headers["ETag"] == second.headers["ETag"]
     assert second.headers["Cache-Control"] == "private, no-cache"
     assert second.headers["Vary"] == "Authorization"
-    assert evaluate(client, "anna", person_properties={"plan": "enterprise"}).is_enabled(
+    assert evaluate(client, "user-7", person_properties={"plan": "enterprise"}).is_enabled(
         "invoice-export"
     )
 
@@ -205,7 +205,7 @@ def test_a_revoked_key_is_refused_and_its_flags_forgotten(
     late = connect(issued.token)
     late.load_feature_flags()
     assert late.feature_flags == []
-    assert evaluate(late, "anna", person_properties={"plan": "enterprise"}).keys == []
+    assert evaluate(late, "user-7", person_properties={"plan": "enterprise"}).keys == []
     assert late.get_remote_config_payload("rate-limits") is None
 
 
@@ -220,7 +220,7 @@ def test_a_rolled_key_goes_on_with_its_new_secret(connect, issued, keys, server)
 
 
 def test_a_personal_key_is_refused_by_its_kind(connect, keys, sent, caplog):
-    client = connect(keys.issue_personal_key("anna", "laptop", ["*"]).token)
+    client = connect(keys.issue_personal_key("user-7", "laptop", ["*"]).token)
     with caplog.at_level(logging.ERROR, "posthog"):
         client.load_feature_flags()
     assert sent[-1][1].status_code == 403
@@ -242,7 +242,7 @@ def tokens(keys):
         "project": keys.issue_project_key("2", "table", SCOPES).token,
         "scopeless": keys.issue_project_key("2", "scopeless", []).token,
         "elsewhere": keys.issue_project_key("3", "elsewhere", SCOPES).token,
-        "person": keys.issue_personal_key("anna", "phone", ["*"]).token,
+        "person": keys.issue_personal_key("user-7", "phone", ["*"]).token,
     }
 
 

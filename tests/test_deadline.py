@@ -64,12 +64,22 @@ async def test_a_silent_database_holds_nobody(name, postgres_url):
         assert (await store.find(first)).key_id == "a"
 
 
-async def test_it_says_what_happened(name, postgres_url):
+async def test_a_connection_that_was_given_up_is_closed(name, postgres_url):
     async with store_behind_proxy(name, postgres_url) as (store, proxy):
+        used = []
+
+        def ask(connection):
+            used.append(connection.connection.driver_connection)
+            proxy.silence()
+            connection.exec_driver_sql("SELECT 1")
+
         await store.position()
-        proxy.silence()
         with pytest.raises(StoreUnavailable, match="it has not answered in time"):
-            await store.position()
+            await store._run.read(ask)
+        assert [connection.closed for connection in used] == [True]  # and nobody asked twice
+        proxy.speak()
+        assert await store.position() == 0
+        assert proxy.accepted == 2
 
 
 @pytest.mark.parametrize("step", ["begin", "update", "commit", "afterwards"])

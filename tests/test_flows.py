@@ -56,7 +56,7 @@ async def test_a_project_key(one, clock):
     assert key.mask == f"phs_...{issued.token[-4:]}"
     verdict = await one.verify(issued.token)
     assert verdict.principal == ServicePrincipal(
-        key.id, "2", "deploy", frozenset({"endpoint:write"}), frozenset()
+        key.id, "2", "deploy", frozenset({"endpoint:write"})
     )
     assert verdict.principal.granted == {"endpoint:write", "endpoint:read"}
     assert await one.get(key.id) == key
@@ -72,7 +72,7 @@ async def test_a_personal_key(one):
     assert issued.token.startswith("pha_")
     assert (await one.verify(issued.token)).principal == UserPrincipal(
         *(key.id, "ann", "laptop", frozenset({"*"})),
-        *(frozenset({"1", "2"}), frozenset({"o"}), frozenset()),
+        *(frozenset({"1", "2"}), frozenset({"o"})),
     )
     assert list(await one.list(user_id="ann")) == [key]
 

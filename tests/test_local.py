@@ -15,7 +15,7 @@ NO = Denied(Reason.INVALID)
 
 
 def grant(label):
-    return Granted(ServicePrincipal(label, "2", label, frozenset(), frozenset()))
+    return Granted(ServicePrincipal(label, "2", label, frozenset()))
 
 
 def good(*entities, deadline=100.0, label="k"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -56,19 +57,33 @@ def database_url(request):
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
-@pytest.fixture
-def keys(sqlite_url):
-    """A migrated blocking service on SQLite, without Redis."""
-    with KeyService(sqlite_url) as service:
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    """A migrated SQLite file to be copied, for migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "keymw.db"
+    with KeyService(f"sqlite:///{path}") as service:
         service.migrate()
+    return path
+
+
+@pytest.fixture
+def migrated_url(sqlite_url, sqlite_template):
+    """The database at `sqlite_url`, migrated."""
+    shutil.copyfile(sqlite_template, sqlite_url.removeprefix("sqlite:///"))
+    return sqlite_url
+
+
+@pytest.fixture
+def keys(migrated_url):
+    """A blocking service on a migrated SQLite database, without Redis."""
+    with KeyService(migrated_url) as service:
         yield service
 
 
 @pytest.fixture
-async def akeys(sqlite_url):
-    """A migrated asynchronous service on SQLite, without Redis."""
-    async with AsyncKeyService(sqlite_url) as service:
-        await service.migrate()
+async def akeys(migrated_url):
+    """An asynchronous service on a migrated SQLite database, without Redis."""
+    async with AsyncKeyService(migrated_url) as service:
         yield service
 
 

@@ -12,6 +12,9 @@ from either import Either
 from keymw import AsyncKeyService, KeyService
 from servers import postgres_server, redis_server
 
+#: What these check on behalf of tests, pytest explains as it does in tests.
+pytest.register_assert_rewrite("cli", "decorators", "faces")
+
 _numbers = itertools.count()
 
 

@@ -1,0 +1,58 @@
+"""The middleware around an app, keys to ask with, and an eye on the log."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from flask import Flask
+
+from keymw import AsyncKeyService
+from keymw import asgi as asgi_face
+from keymw import wsgi as wsgi_face
+
+
+@pytest.fixture
+def service(keys, sqlite_url):
+    """Return an asynchronous service on the database of `keys`."""
+    return AsyncKeyService(sqlite_url)
+
+
+@pytest.fixture
+def wrap(keys, service):
+    """Return what puts the middleware around an app, at either place."""
+
+    def wrap(app, place="whole", **options):
+        if isinstance(app, Flask):
+            if place == "whole":
+                return wsgi_face.KeyAuthMiddleware(app, keys, **options)
+            app.wsgi_app = wsgi_face.KeyAuthMiddleware(app.wsgi_app, keys, **options)
+            return app
+        if place == "whole":
+            return asgi_face.KeyAuthMiddleware(app, service, **options)
+        app.add_middleware(asgi_face.KeyAuthMiddleware, keys=service, **options)
+        return app
+
+    return wrap
+
+
+@pytest.fixture
+def machine(keys):
+    return keys.issue_project_key("2", "machine", ["endpoint:read"]).token
+
+
+@pytest.fixture
+def person(keys):
+    return keys.issue_personal_key("ann", "laptop", ["endpoint:read"]).token
+
+
+@pytest.fixture
+def narrow(keys):
+    return keys.issue_project_key("2", "narrow", ["flag:write"]).token
+
+
+@pytest.fixture
+def quiet(caplog):
+    """Check that nothing at all was logged as an error."""
+    yield
+    assert [entry for entry in caplog.get_records("call") if entry.levelno >= logging.ERROR] == []

@@ -19,8 +19,6 @@ def clean_environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def run(sqlite_url):
+def run(migrated_url):
     """The command line on a migrated SQLite database."""
-    run = Cli(sqlite_url)
-    run.done("migrate")
-    return run
+    return Cli(migrated_url)

@@ -105,35 +105,33 @@ def test_history_is_narrowed(run):
 
 
 def test_the_program_on_postgresql_and_redis(postgres_url, redis_url):
-    urls = {"KEYMW_DATABASE_URL": postgres_url, "KEYMW_REDIS_URL": redis_url}
+    run = Cli(postgres_url, redis_url)
 
     def done(*arguments, stdin=""):
-        result = program(*arguments, stdin=stdin, **urls)
+        result = program(*arguments, stdin=stdin, **run.environment)
         assert result.returncode == 0, result.stderr
         return result
 
     assert done("migrate").stderr == ""
     issued = done(*ISSUE)
     assert re.fullmatch(TOKEN.pattern + "\n", issued.stdout)
-    key_id = json.loads(done("list", "--json").stdout)[0]["id"]
+    key_id = run.json("list")[0]["id"]
     granted = done("verify", stdin=issued.stdout)
     assert (granted.stdout.split("\n")[0].split(), granted.stderr) == (["granted", "yes"], "")
 
-    rolled = done("roll", key_id, "--grace", "90m", "--json")
-    document = json.loads(rolled.stdout)
-    assert document["propagation"] == {"acknowledged": True, "bound_seconds": 30.0}
-    assert rolled.stderr == ""
-    done("verify", stdin=issued.stdout)
+    rolled = run.json("roll", key_id, "--grace", "90m")
+    assert rolled["propagation"] == {"acknowledged": True, "bound_seconds": 30.0}
+    run.done("verify", stdin=issued.stdout)
     ended = done("revoke", key_id)
     assert ended.stdout == "Acknowledged by Redis: within 30 s every process refuses it.\n"
     assert ended.stderr == ""
-    for token in (issued.stdout, document["token"]):
-        denied = program("verify", "--json", stdin=token, **urls)
-        assert (denied.returncode, denied.stderr) == (1, "")
+    for token in (issued.stdout, rolled["token"]):
+        denied = run("verify", "--json", stdin=token)
+        assert (denied.exit_code, denied.stderr) == (1, "")
         assert json.loads(denied.stdout)["reason"] == "revoked_key"
-    gone = done("users", "deactivate", "anna").stdout
+    gone = run.done("users", "deactivate", "anna").stdout
     assert gone == "Acknowledged by Redis: within 30 s every process refuses the user's keys.\n"
-    assert done("history").stdout.count("\n") == 6
+    assert run.done("history").stdout.count("\n") == 6
 
 
 def test_redis_down_at_revoke(sqlite_url):
@@ -143,15 +141,15 @@ def test_redis_down_at_revoke(sqlite_url):
         key_id, token = run.issue()
         other_id, _ = run.issue("issue", "project", "2", "other", "--scope", "endpoint:read")
         assert run.reason(token) is None
-    urls = {"KEYMW_DATABASE_URL": sqlite_url, "KEYMW_REDIS_URL": redis, "KEYMW_MAX_AGE": "7.5"}
-    result = program("revoke", key_id, **urls)
+    run.environment["KEYMW_MAX_AGE"] = "7.5"
+    result = program("revoke", key_id, **run.environment)
     assert result.returncode == 0
     assert result.stdout == "Redis could not be told: within 7.5 s every process refuses it.\n"
     assert result.stderr.startswith("keymw: Redis cannot be used")
     assert result.stderr.count("\n") == 1
     assert run.reason(token) == "revoked_key"
-    document = json.loads(program("revoke", other_id, "--json", **urls).stdout)
-    assert document["propagation"] == {"acknowledged": False, "bound_seconds": 7.5}
+    untold = {"acknowledged": False, "bound_seconds": 7.5}
+    assert run.json("revoke", other_id)["propagation"] == untold
 
 
 def test_expiry_is_shown(run):

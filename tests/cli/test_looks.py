@@ -17,12 +17,12 @@ def test_tables_are_plain_and_whole_when_piped(run, sqlite_url):
         "COLUMNS": "40",
         "TERM": "xterm-256color",
     }
-    for command in (["list"], ["history"], [*PERSONAL]):
+    for command in (["history"], PERSONAL, ["list", "--project", "2"]):
         result = program(*command, **environment)
         assert result.returncode == 0
         assert "\x1b" not in result.stdout + result.stderr
         assert not re.search(r" $", result.stdout + result.stderr, re.MULTILINE)
-    _, _, row = program("list", "--project", "2", **environment).stdout.splitlines()
+    _, _, row = result.stdout.splitlines()
     assert label in row
     assert "a:read, b:write" in row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from flask import Flask, Response
@@ -25,16 +26,35 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(app, path, token=None, *, method="GET", scheme="Bearer", **options):
-    """Ask as a server does: what the app raises, the test raises."""
-    headers = {} if token is None else {"Authorization": f"{scheme} {token}"}
-    headers |= options.pop("headers", {})
-    if isinstance(app, (Flask, wsgi_face.KeyAuthMiddleware)):
-        with Client(app, Response).open(path, method=method, headers=headers, **options) as got:
-            return Answer(got.status_code, got.headers.items(), got.get_data())
-    with TestClient(app) as client:
-        got = client.request(method, path, headers=headers, **options)
+class Asking:
+    """Asks apps as a server does: what the app raises, the test raises.
+
+    An app's lifespan goes on until another app is asked.
+    """
+
+    def __init__(self):
+        self._serving = contextlib.ExitStack()
+        self._app = self._client = None
+
+    def __call__(self, app, path, token=None, *, method="GET", scheme="Bearer", **options):
+        headers = {} if token is None else {"Authorization": f"{scheme} {token}"}
+        headers |= options.pop("headers", {})
+        if isinstance(app, (Flask, wsgi_face.KeyAuthMiddleware)):
+            with Client(app, Response).open(path, method=method, headers=headers, **options) as got:
+                return Answer(got.status_code, got.headers.items(), got.get_data())
+        self._serve(app)
+        got = self._client.request(method, path, headers=headers, **options)
         return Answer(got.status_code, got.headers.items(), got.content)
+
+    def _serve(self, app):
+        if app is not self._app:
+            self.close()
+            self._client = self._serving.enter_context(TestClient(app))
+            self._app = app
+
+    def close(self):
+        self._app = None
+        self._serving.close()
 
 
 def check_problem(answer, status, code, detail, challenge, title):

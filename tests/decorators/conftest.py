@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
 from flask import Flask
 
+from decorators.asking import Asking
 from keymw import AsyncKeyService
 from keymw import asgi as asgi_face
 from keymw import wsgi as wsgi_face
@@ -37,6 +39,12 @@ def wrap(keys, service):
 
 
 @pytest.fixture
+def ask():
+    with contextlib.closing(Asking()) as ask:
+        yield ask
+
+
+@pytest.fixture
 def machine(keys):
     return keys.issue_project_key("2", "machine", ["endpoint:read"]).token
 
@@ -55,4 +63,5 @@ def narrow(keys):
 def quiet(caplog):
     """Check that nothing at all was logged as an error."""
     yield
-    assert [entry for entry in caplog.get_records("call") if entry.levelno >= logging.ERROR] == []
+    entries = caplog.get_records("call") + caplog.get_records("teardown")
+    assert [entry for entry in entries if entry.levelno >= logging.ERROR] == []

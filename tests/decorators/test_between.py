@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from decorators.apps import MAKERS, PLACES, PROJECT_PATHS
-from decorators.asking import KIND, MISSING, PROJECT, ask, check_problem
+from decorators.asking import KIND, MISSING, PROJECT, check_problem
 from decorators.flask_views import flask_app
 from decorators.starlette_views import (
     starlette_app,
@@ -35,7 +35,7 @@ class CopiesScope:
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("framework", "path"), [row for row in PROJECT_PATHS if row[0] != "flask"])
-def test_a_middleware_between_may_copy_the_scope(wrap, machine, framework, path, place):
+def test_a_middleware_between_may_copy_the_scope(ask, wrap, machine, framework, path, place):
     app = MAKERS[framework]()
     app.add_middleware(CopiesScope)
     app = wrap(app, place)
@@ -45,7 +45,7 @@ def test_a_middleware_between_may_copy_the_scope(wrap, machine, framework, path,
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_middleware_between_may_copy_the_environ(wrap, machine):
+def test_a_middleware_between_may_copy_the_environ(ask, wrap, machine):
     app = flask_app()
     inner = app.wsgi_app
     app.wsgi_app = lambda environ, start_response: inner(dict(environ), start_response)
@@ -57,7 +57,7 @@ def test_a_middleware_between_may_copy_the_environ(wrap, machine):
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("framework", ["starlette", "fastapi"])
-def test_base_http_middleware_between(wrap, machine, framework):
+def test_base_http_middleware_between(ask, wrap, machine, framework):
     from starlette.middleware.base import BaseHTTPMiddleware
 
     class Plain(BaseHTTPMiddleware):
@@ -73,7 +73,7 @@ def test_base_http_middleware_between(wrap, machine, framework):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_what_a_middleware_inside_adds_to_a_refusal_is_kept(wrap, machine):
+def test_what_a_middleware_inside_adds_to_a_refusal_is_kept(ask, wrap, machine):
     """Otherwise no browser could read why it was refused."""
     app = starlette_app(middleware=[Middleware(CORSMiddleware, allow_origins=["https://x.test"])])
     origin = {"Origin": "https://x.test"}
@@ -87,7 +87,7 @@ def test_what_a_middleware_inside_adds_to_a_refusal_is_kept(wrap, machine):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_what_flask_adds_to_a_refusal_is_kept(wrap):
+def test_what_flask_adds_to_a_refusal_is_kept(ask, wrap):
     app = flask_app()
 
     @app.after_request
@@ -102,7 +102,7 @@ def test_what_flask_adds_to_a_refusal_is_kept(wrap):
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("framework", MAKERS)
-def test_two_middlewares_are_as_good_as_one(wrap, machine, narrow, framework):
+def test_two_middlewares_are_as_good_as_one(ask, wrap, machine, narrow, framework):
     app = wrap(wrap(MAKERS[framework](), "framework"), "whole")
     assert ask(app, "/projects/2/x", machine).status == 200
     check_problem(ask(app, "/projects/3/x", machine), *PROJECT)
@@ -111,7 +111,7 @@ def test_two_middlewares_are_as_good_as_one(wrap, machine, narrow, framework):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_middleware_on_one_mount_or_route(service, machine):
+def test_middleware_on_one_mount_or_route(ask, service, machine):
     ours = [Middleware(asgi_face.KeyAuthMiddleware, keys=service)]
     app = Starlette(
         routes=[
@@ -127,7 +127,7 @@ def test_middleware_on_one_mount_or_route(service, machine):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_view_may_catch_the_refusal_of_another(wrap, machine):
+def test_a_view_may_catch_the_refusal_of_another(ask, wrap, machine):
     """What the app answers after it has dealt with a refusal is the app's answer."""
 
     async def either(request):
@@ -141,7 +141,7 @@ def test_a_view_may_catch_the_refusal_of_another(wrap, machine):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_stream_may_go_on_after_a_refusal_it_has_caught(wrap, machine):
+def test_a_stream_may_go_on_after_a_refusal_it_has_caught(ask, wrap, machine):
     async def view(request):
         async def parts():
             yield "one "

@@ -8,7 +8,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from decorators.asking import KIND, MISSING, ask, check_problem
+from decorators.asking import KIND, MISSING, check_problem
 from decorators.fastapi_views import Item
 from decorators.guards import KINDS, guard, who
 from keymw import KeyKind, require_scopes
@@ -79,7 +79,7 @@ def test_what_is_no_view_is_not_decorated(thing):
 
 
 @pytest.mark.parametrize("kinds", ["personal", KeyKind.PERSONAL, ["personal"], {"personal"}])
-def test_a_kind_may_be_given_by_itself(wrap, machine, person, kinds):
+def test_a_kind_may_be_given_by_itself(ask, wrap, machine, person, kinds):
     @require_scopes("endpoint:read", kinds=kinds)
     async def view(request):
         return PlainTextResponse(who())
@@ -89,7 +89,7 @@ def test_a_kind_may_be_given_by_itself(wrap, machine, person, kinds):
     check_problem(ask(app, "/", machine), *KIND)
 
 
-def test_no_scopes_takes_any_key_of_the_kinds(wrap, keys, machine):
+def test_no_scopes_takes_any_key_of_the_kinds(ask, wrap, keys, machine):
     empty = keys.issue_personal_key("ann", "empty", []).token
 
     @require_scopes()
@@ -102,7 +102,7 @@ def test_no_scopes_takes_any_key_of_the_kinds(wrap, keys, machine):
     check_problem(ask(app, "/"), *MISSING)
 
 
-def test_all_of_the_scopes_are_asked(wrap, keys):
+def test_all_of_the_scopes_are_asked(ask, wrap, keys):
     @require_scopes("a:read", "b:read", "b:write", kinds=KINDS)
     async def view(request):
         return PlainTextResponse("in")

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
 from decorators.apps import PLACES
-from decorators.asking import KIND, MISSING, NARROW, PROJECT, ask, check_problem
+from decorators.asking import KIND, MISSING, NARROW, PROJECT, check_problem
 from decorators.fastapi_views import Item, fastapi_app
 from decorators.guards import guard, humans, of_project, who
 
@@ -60,7 +60,9 @@ class Filters(BaseModel):
     ],
 )
 @pytest.mark.parametrize("async_", [True, False])
-def test_what_a_client_sends_is_never_taken_for_the_connection(wrap, machine, place, scope, async_):
+def test_what_a_client_sends_is_never_taken_for_the_connection(
+    ask, wrap, machine, place, scope, async_
+):
     app = FastAPI()
 
     @guard
@@ -81,7 +83,7 @@ def test_what_a_client_sends_is_never_taken_for_the_connection(wrap, machine, pl
 
 
 @pytest.mark.usefixtures("quiet")
-def test_an_argument_that_has_a_scope_is_not_the_connection(wrap, machine):
+def test_an_argument_that_has_a_scope_is_not_the_connection(ask, wrap, machine):
     class Session:
         scope = {"type": "request"}  # noqa: RUF012
 
@@ -100,7 +102,7 @@ def test_an_argument_that_has_a_scope_is_not_the_connection(wrap, machine):
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
-def test_a_refusal_comes_before_dependencies_and_validation(wrap, machine, place):
+def test_a_refusal_comes_before_dependencies_and_validation(ask, wrap, machine, place):
     """Who may not call a route neither runs its dependencies nor learns its schema."""
     app, ran = FastAPI(), []
 
@@ -117,7 +119,7 @@ def test_a_refusal_comes_before_dependencies_and_validation(wrap, machine, place
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_view_decorated_before_fastapi_is_imported(wrap, machine, narrow, monkeypatch):
+def test_a_view_decorated_before_fastapi_is_imported(ask, wrap, machine, narrow, monkeypatch):
     """A module of views need not import FastAPI."""
     import sys
 

@@ -16,7 +16,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.exceptions import HTTPException as WerkzeugHTTPException
 
 from decorators.apps import MAKERS, PLACES
-from decorators.asking import KIND, MISSING, NARROW, ask, check_problem
+from decorators.asking import KIND, MISSING, NARROW, check_problem
 from decorators.fastapi_views import fastapi_app
 from decorators.flask_views import flask_app
 from decorators.guards import guard, who
@@ -54,7 +54,7 @@ def check_restyled(answer, status, detail):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", ["starlette", "fastapi"])
 @pytest.mark.parametrize("style", STYLES)
-def test_exception_handlers_restyle(wrap, machine, framework, style, place):
+def test_exception_handlers_restyle(ask, wrap, machine, framework, style, place):
     app = wrap(MAKERS[framework](exception_handlers=STYLES[style]), place)
     check_restyled(ask(app, "/humans"), 401, MISSING[2])
     check_restyled(ask(app, "/humans", machine), 403, KIND[2])
@@ -62,7 +62,7 @@ def test_exception_handlers_restyle(wrap, machine, framework, style, place):
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
-def test_a_handler_for_fastapis_own_exception_restyles(wrap, machine, place):
+def test_a_handler_for_fastapis_own_exception_restyles(ask, wrap, machine, place):
     app = fastapi_app()
     app.add_exception_handler(HTTPException, restyle)
     app = wrap(app, place)
@@ -72,21 +72,21 @@ def test_a_handler_for_fastapis_own_exception_restyles(wrap, machine, place):
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
-def test_a_handler_for_one_status_leaves_the_others(wrap, machine, place):
+def test_a_handler_for_one_status_leaves_the_others(ask, wrap, machine, place):
     app = wrap(starlette_app(exception_handlers={403: restyle}), place)
     check_problem(ask(app, "/humans"), *MISSING)
     check_restyled(ask(app, "/humans", machine), 403, KIND[2])
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_handler_for_something_else_changes_nothing(wrap, machine):
+def test_a_handler_for_something_else_changes_nothing(ask, wrap, machine):
     app = wrap(starlette_app(exception_handlers={404: restyle, KeyError: restyle, 500: restyle}))
     check_problem(ask(app, "/humans"), *MISSING)
     check_problem(ask(app, "/humans", machine), *KIND)
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_mounted_apps_handlers_count_inside_of_it(wrap):
+def test_a_mounted_apps_handlers_count_inside_of_it(ask, wrap):
     styled = Starlette(routes=[Route("/in", starlette_async)], exception_handlers={401: restyle})
     plain = Starlette(routes=[Route("/in", starlette_async)])
     app = Starlette(
@@ -98,7 +98,7 @@ def test_a_mounted_apps_handlers_count_inside_of_it(wrap):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_wrapped_default_handler_is_the_users_own(wrap):
+def test_a_wrapped_default_handler_is_the_users_own(ask, wrap):
     """Tracing and logging tools wrap handlers; what they make of the answer is wanted."""
     from fastapi.exception_handlers import http_exception_handler
 
@@ -119,7 +119,7 @@ def test_a_wrapped_default_handler_is_the_users_own(wrap):
     "which", [(401, 403), (WerkzeugHTTPException,), (Unauthorized, Forbidden)], ids=str
 )
 @pytest.mark.parametrize("blueprint", [False, True])
-def test_flasks_error_handlers_restyle(wrap, narrow, which, place, blueprint):
+def test_flasks_error_handlers_restyle(ask, wrap, narrow, which, place, blueprint):
     app, part = Flask(__name__), Blueprint("part", __name__)
 
     @part.get("/sync")
@@ -142,7 +142,7 @@ def test_flasks_error_handlers_restyle(wrap, narrow, which, place, blueprint):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_flask_handler_for_one_status_leaves_the_others(wrap, narrow):
+def test_a_flask_handler_for_one_status_leaves_the_others(ask, wrap, narrow):
     app = flask_app()
     app.register_error_handler(403, lambda error: ("mine", 403))
     app = wrap(app)
@@ -151,7 +151,7 @@ def test_a_flask_handler_for_one_status_leaves_the_others(wrap, narrow):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_what_flask_shows_of_a_refusal(wrap, narrow):
+def test_what_flask_shows_of_a_refusal(ask, wrap, narrow):
     app, seen = flask_app(), []
 
     @app.errorhandler(WerkzeugHTTPException)
@@ -168,7 +168,7 @@ def test_what_flask_shows_of_a_refusal(wrap, narrow):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
 @pytest.mark.parametrize("error", [StarletteHTTPException, ValueError])
-def test_the_apps_own_exceptions_are_untouched(wrap, machine, framework, place, error):
+def test_the_apps_own_exceptions_are_untouched(ask, wrap, machine, framework, place, error):
     class Teapot(Exception):  # noqa: N818
         pass
 
@@ -194,7 +194,7 @@ def test_the_apps_own_exceptions_are_untouched(wrap, machine, framework, place, 
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
-def test_the_apps_own_http_exceptions_keep_their_form(wrap, machine, place):
+def test_the_apps_own_http_exceptions_keep_their_form(ask, wrap, machine, place):
     app = FastAPI()
 
     @app.get("/")

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from werkzeug.test import Client
 
 from decorators.apps import IDS, MAKERS, PATHS, WS_PATHS
-from decorators.asking import ask, connect
+from decorators.asking import connect
 from decorators.flask_views import flask_app
 from decorators.guards import guard, who
 from decorators.starlette_views import raw_asgi
@@ -30,7 +30,7 @@ def one_error(caplog):
 
 
 @pytest.mark.parametrize(("framework", "path"), PATHS, ids=IDS)
-def test_no_middleware_is_500_and_one_clear_line(framework, path, machine, caplog):
+def test_no_middleware_is_500_and_one_clear_line(ask, framework, path, machine, caplog):
     app = MAKERS[framework]()
     if framework == "flask":
         assert ask(app, path, machine).status == 500
@@ -110,7 +110,7 @@ INNER = [
 
 
 @pytest.mark.parametrize(("framework", "path"), INNER)
-def test_an_outer_requests_key_opens_no_unwrapped_app(wrap, machine, framework, path, caplog):
+def test_an_outer_requests_key_opens_no_unwrapped_app(ask, wrap, machine, framework, path, caplog):
     inner = MAKERS[framework]()
 
     async def view(request):
@@ -122,7 +122,7 @@ def test_an_outer_requests_key_opens_no_unwrapped_app(wrap, machine, framework, 
     one_error(caplog)
 
 
-def test_an_outer_requests_key_opens_no_bare_asgi_app(wrap, machine, caplog):
+def test_an_outer_requests_key_opens_no_bare_asgi_app(ask, wrap, machine, caplog):
     async def view(request):
         return PlainTextResponse(str(await call_asgi(raw_asgi, "/", machine)))
 
@@ -132,7 +132,7 @@ def test_an_outer_requests_key_opens_no_bare_asgi_app(wrap, machine, caplog):
 
 
 @pytest.mark.parametrize("path", ["/sync", "/async", "/Methods", "/Whole", "/generator"])
-def test_an_outer_flask_requests_key_opens_no_unwrapped_flask(wrap, machine, path, caplog):
+def test_an_outer_flask_requests_key_opens_no_unwrapped_flask(ask, wrap, machine, path, caplog):
     inner, outer = flask_app(), Flask("outer")
 
     @outer.get("/")
@@ -144,7 +144,7 @@ def test_an_outer_flask_requests_key_opens_no_unwrapped_flask(wrap, machine, pat
     one_error(caplog)
 
 
-def test_an_outer_wsgi_requests_key_opens_no_bare_wsgi_app(wrap, machine, keys, caplog):
+def test_an_outer_wsgi_requests_key_opens_no_bare_wsgi_app(ask, wrap, machine, keys, caplog):
     @guard
     def bare(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from decorators.apps import PLACES
-from decorators.asking import NARROW, ask, check_problem
+from decorators.asking import NARROW, check_problem
 from decorators.starlette_views import starlette_async
 from keymw import AsyncKeyService, ScopeCatalog
 from keymw import asgi as asgi_face
@@ -43,7 +43,7 @@ async def starlette_authenticated(request):
         ("personal", ["*"], 200, 200),
     ],
 )
-def test_starlettes_requires(wrap, keys, kind, scopes, read, write, place):
+def test_starlettes_requires(ask, wrap, keys, kind, scopes, read, write, place):
     token = None
     if kind == "personal":
         token = keys.issue_personal_key("ann", "a", scopes).token
@@ -62,7 +62,7 @@ def test_starlettes_requires(wrap, keys, kind, scopes, read, write, place):
     assert ask(app, "/authenticated", token).status == (403 if token is None else 200)
 
 
-def test_a_catalog_narrows_requires_too(keys, sqlite_url):
+def test_a_catalog_narrows_requires_too(ask, keys, sqlite_url):
     token = keys.issue_project_key("2", "a", ["endpoint:read", "flag:read"]).token
     catalog = ScopeCatalog({"endpoint": ("read",), "flag": ("read",)}, ["flag:read"])
     narrowed = AsyncKeyService(sqlite_url, catalog=catalog)

@@ -12,7 +12,6 @@ from decorators.asking import (
     NARROW,
     PROJECT,
     UNRECOGNIZED,
-    ask,
     check_problem,
 )
 from decorators.flask_views import flask_app
@@ -24,7 +23,7 @@ from keymw.tokens import generate
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("framework", "path"), PATHS, ids=IDS)
-def test_every_form_of_view(wrap, machine, person, narrow, framework, path, place):
+def test_every_form_of_view(ask, wrap, machine, person, narrow, framework, path, place):
     app = wrap(MAKERS[framework](), place)
     check_problem(ask(app, path), *MISSING)
     check_problem(ask(app, path, "dTpw", scheme="Basic"), *MISSING)
@@ -42,7 +41,7 @@ def test_every_form_of_view(wrap, machine, person, narrow, framework, path, plac
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
-def test_a_refusal_of_head_has_no_body(wrap, machine, narrow, framework, place):
+def test_a_refusal_of_head_has_no_body(ask, wrap, machine, narrow, framework, place):
     app = wrap(MAKERS[framework](), place)
     paths = ["/humans"] if framework != "fastapi" else []  # FastAPI has no HEAD of its own
     for path in paths:
@@ -56,7 +55,7 @@ def test_a_refusal_of_head_has_no_body(wrap, machine, narrow, framework, place):
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
-def test_kinds(wrap, machine, person, framework, place):
+def test_kinds(ask, wrap, machine, person, framework, place):
     app = wrap(MAKERS[framework](), place)
     check_problem(ask(app, "/humans", machine), *KIND)
     assert ask(app, "/humans", person).status == 200
@@ -65,7 +64,7 @@ def test_kinds(wrap, machine, person, framework, place):
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
-def test_an_open_route_stays_open(wrap, machine, framework, place):
+def test_an_open_route_stays_open(ask, wrap, machine, framework, place):
     app = wrap(MAKERS[framework](), place)
     for token, name in ((None, b"nobody"), ("not.ours", b"nobody"), (machine, b"machine")):
         assert name in ask(app, "/open", token).body
@@ -75,7 +74,7 @@ def test_an_open_route_stays_open(wrap, machine, framework, place):
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("framework", "path"), PROJECT_PATHS)
-def test_the_project_in_the_path_is_the_keys(wrap, keys, machine, framework, path, place):
+def test_the_project_in_the_path_is_the_keys(ask, wrap, keys, machine, framework, path, place):
     app = wrap(MAKERS[framework](), place)
     assert ask(app, path.format("2"), machine).status == 200
     limited = keys.issue_personal_key("ann", "b", ["*"], projects=["2"]).token
@@ -91,7 +90,7 @@ def test_the_project_in_the_path_is_the_keys(wrap, keys, machine, framework, pat
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
-def test_a_route_without_the_project_takes_nobody(wrap, keys, machine, framework, place):
+def test_a_route_without_the_project_takes_nobody(ask, wrap, keys, machine, framework, place):
     app = wrap(MAKERS[framework](), place)
     check_problem(ask(app, "/elsewhere?project_id=2", machine), *PROJECT)
     everything = keys.issue_personal_key("ann", "b", ["*"]).token
@@ -100,7 +99,7 @@ def test_a_route_without_the_project_takes_nobody(wrap, keys, machine, framework
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("place", PLACES)
-def test_a_converted_project_is_compared_as_the_view_gets_it(wrap, machine, place):
+def test_a_converted_project_is_compared_as_the_view_gets_it(ask, wrap, machine, place):
     app = wrap(flask_app(), place)
     assert ask(app, "/number/2/x", machine).body == b"2"
     check_problem(ask(app, "/number/3/x", machine), *PROJECT)
@@ -109,7 +108,7 @@ def test_a_converted_project_is_compared_as_the_view_gets_it(wrap, machine, plac
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("framework", MAKERS)
-def test_an_outage_is_the_same_everywhere(wrap, machine, framework, place, monkeypatch):
+def test_an_outage_is_the_same_everywhere(ask, wrap, machine, framework, place, monkeypatch):
     async def find(self, digest):
         raise StoreUnavailable("The database cannot answer: it is on fire.")
 

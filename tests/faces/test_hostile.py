@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
 from faces.app import Seen
 from faces.credentials import bearer
-from keymw import AnonymousPrincipal
+from faces.driving import FACES
+from keymw import AnonymousPrincipal, KeyService
 from keymw.tokens import BODY_LENGTH, checksum
 
 SPACES = [b"\t", b"\xa0", b"\xc2\xa0", b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x85", b"\xc2\x85"]
@@ -111,10 +113,27 @@ def recomputed(text):
 HOSTILE = sorted(hostile(b"phs_" + b"0" * 38, b"phs_" + b"1" * 38))
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """One database for all of this: none of it may change what is answered next."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('hostile')}/keymw.db"
+    with KeyService(url) as keys:
+        keys.migrate()
+        tokens = [keys.issue_project_key("2", label, ["endpoint:read"]).token for label in "ab"]
+    return url, [token.encode() for token in tokens]
+
+
+@pytest.fixture(scope="module", params=FACES)
+def face(request, database):
+    with asyncio.Runner() as runner:
+        face = FACES[request.param](database[0], runner)
+        yield face
+        face.close()
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_bad_input_never_authenticates(face, keys, name, caplog):
-    token = keys.issue_project_key("2", "a", ["endpoint:read"]).token.encode()
-    other = keys.issue_project_key("2", "b", ["endpoint:read"]).token.encode()
+def test_bad_input_never_authenticates(face, database, name, caplog):
+    token, other = database[1]
     # Both are in the caches: a hit must read the header as strictly as a miss.
     assert face.ask(bearer(token.decode()), "/both").status == 200
     assert face.ask(bearer(other.decode()), "/both").status == 200

@@ -362,6 +362,25 @@ async def test_what_cannot_be_a_key_is_refused_unread(one, token):
     assert one.service.stats().store_reads == 0
 
 
+async def test_the_hot_path_answers_only_what_l1_has(one):
+    issued = await one.project_key()
+    value = b"Bearer " + issued.token.encode()
+    peek = one.service.peek
+    await one.listening()
+    assert peek(value) is None
+    verdict = await one.authenticate(value)
+    assert isinstance(verdict, Granted)
+    assert peek(value) is peek(b"bEARER" + value[6:]) is verdict
+    for other in (b"Basic" + value[6:], value[:-1], value + b" ", value.ljust(10_000), b""):
+        assert peek(other) is None
+    assert await one.authenticate(value + b" ") is verdict
+    assert (await one.authenticate(None)).reason is Reason.NOT_AUTHENTICATED
+    assert (await one.authenticate(b"Bearer a b")).reason is Reason.MALFORMED
+    assert (await one.authenticate(b"Basic YTpi")).reason is Reason.NOT_AUTHENTICATED
+    await one.revoke(issued.key.id)
+    assert peek(value) is None
+
+
 async def test_a_token_is_a_string(one):
     for value in (None, b"phs_", 5):
         with pytest.raises(TypeError, match="verify"):

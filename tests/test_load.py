@@ -215,6 +215,7 @@ async def test_a_key_that_ends_while_it_is_looked_up_is_not_stored(
 ):
     one = services(sqlite_url, redis=redis_url, clock=clock)
     await one.migrate()
+    await one.listening()
     issued = await one.project_key()
     store = Store(one)
 

@@ -162,6 +162,15 @@ def test_importing_loads_nothing_heavy(module, may):
     assert set(done.stdout.split()) <= set(may.split())
 
 
+def test_what_an_url_needs_is_named_when_it_is_missing():
+    code = "import sys; sys.modules['redis'] = None; import keymw; "
+    code += "keymw.KeyService('sqlite://', redis=None); keymw.KeyService('sqlite://', redis='x')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.endswith('pip install "keymw[redis]"\n')
+
+
 def test_what_is_public_is_there():
     assert sorted(keymw.__all__) == keymw.__all__
     for name in keymw.__all__:

@@ -12,6 +12,7 @@ from conftest import ManualClock
 from either import soon
 from keymw import Settings
 from keymw._step import run_now
+from keymw.cache.batch import Batch
 from keymw.cache.clients import async_cache, blocking_cache, check_redis_url
 from keymw.errors import SharedCacheUnavailable
 from keymw.flows import Counters
@@ -29,7 +30,7 @@ async def caches(request):
     made = []
 
     def make(url, clock=None, **settings):
-        settings = Settings(**{"redis_timeout": 0.5, **settings})
+        settings = Settings(**{"redis_timeout": 5.0, **settings})
         cache = request.param(url, settings, clock or ManualClock(), Counters())
         made.append(cache)
         return cache
@@ -48,6 +49,7 @@ def cache(caches, redis_url):
 def raw(redis_url):
     """A client to look with."""
     with redis.Redis.from_url(redis_url) as client:
+        client.config_resetstat()
         yield client
 
 
@@ -207,6 +209,25 @@ def test_a_wrong_url_is_refused_without_its_password(url):
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+async def test_the_questions_of_one_tick_cost_one_command(redis_url, raw):
+    cache = async_cache(redis_url, Settings(redis_timeout=5.0), ManualClock(), Counters())
+    batch = Batch(cache)
+    names = [digest(b"%d" % number) for number in range(64)]
+    for name in names:
+        await cache.fill(name, name, (("key:x", 1),), 60)
+    asking = [asyncio.create_task(batch.get(name)) for name in names]
+    await asyncio.sleep(0)
+    for task in asking[::2]:
+        task.cancel()
+    replies = await asyncio.gather(*asking, return_exceptions=True)
+    assert replies[1::2] == names[1::2]
+    assert {type(reply) for reply in replies[::2]} == {asyncio.CancelledError}
+    assert raw.info("commandstats")["cmdstat_mget"]["calls"] == 1
+    assert await batch.get(names[0]) == names[0]
+    assert raw.info("commandstats")["cmdstat_mget"]["calls"] == 2
+    await cache.aclose()
 
 
 # ---- what it does when something is wrong -----------------------------------------------------

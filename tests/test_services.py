@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -222,6 +223,50 @@ def test_an_asynchronous_service_outlives_its_loops(request, database, with_redi
     asyncio.run(revoke(issued.key.id))
     assert asyncio.run(verify(issued.token)) is Reason.REVOKED
     asyncio.run(close())
+    assert keys._loops == {}
+
+
+async def test_closing_survives_a_cancellation_that_gets_lost(sqlite_url):
+    """`asyncio.wait_for`, which clients use, may lose one before Python 3.12."""
+    keys = AsyncKeyService(sqlite_url)
+    await keys.migrate()
+    store = keys._deps().store
+    lost = asyncio.Event()
+
+    async def loses_one():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            lost.set()
+        return 0
+
+    store.position = loses_one
+    await keys.verify(generate("phs_"))
+    await soon(lambda: keys._loop().keeper.get_coro().cr_await is not None)
+    keeper = keys._loop().keeper
+    await asyncio.wait_for(keys.aclose(), 5)
+    assert lost.is_set()
+    assert keeper.done()
+
+
+def test_a_loop_ends_although_a_cancellation_gets_lost(sqlite_url):
+    keys = AsyncKeyService(sqlite_url, settings=POLLS)
+
+    async def use():
+        await keys.migrate()
+        store = keys._deps().store
+
+        async def loses_one(*_):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.5)
+            return []
+
+        store.feed = loses_one
+        await keys.verify(generate("phs_"))
+        await soon(lambda: keys._local.generation)
+        await asyncio.sleep(0.1)
+
+    asyncio.run(use())
     assert keys._loops == {}
 
 

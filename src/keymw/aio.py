@@ -49,6 +49,7 @@ class _Loop:
         self.flights: dict[tuple[bytes, int], asyncio.Task[Verdict]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self.listening = asyncio.Event()
+        self._ending = False
         self.keeper = asyncio.get_running_loop().create_task(self._keep(), name="keymw")
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -64,10 +65,22 @@ class _Loop:
             await self.listening.wait()
             await flows.follow(self.deps, _nap)
         finally:
+            self._ending = True
             if self.deps.shared is not None:
                 await self.deps.shared.aclose()
             if self._owns_store:
                 await self.deps.store.aclose()
+
+    async def end(self) -> None:
+        """Stop to listen, and close everything.
+
+        A cancellation can get lost in a client (`asyncio.wait_for` before Python 3.12), so it is
+        repeated until it has arrived.
+        """
+        while not self.keeper.done():
+            if not self._ending:
+                self.keeper.cancel()
+            await asyncio.wait({self.keeper}, timeout=0.1)
 
 
 def _landed(
@@ -82,8 +95,10 @@ def _landed(
 
 
 async def _nap(seconds: float) -> bool:
+    """Sleep; True if the loop is ending and the cancellation that said so got lost."""
     await asyncio.sleep(seconds)
-    return False
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class AsyncKeyService(Operations):
@@ -179,8 +194,7 @@ class AsyncKeyService(Operations):
         if state.tasks:
             # Changes are finished; what a database that hangs holds up is not waited for.
             await asyncio.wait(set(state.tasks), timeout=self.settings.patience)
-        state.keeper.cancel()
-        await asyncio.wait({state.keeper})
+        await state.end()
         if not self._loops and self._sqlite is not None:
             store, self._sqlite = self._sqlite, None
             await store.aclose()

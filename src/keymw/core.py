@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
+from abc import ABC, abstractmethod
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger("keymw")
 
 
-class Core:
+class Core(ABC):
     """Settings, L1 and counters of one service in one process."""
 
     def __init__(
@@ -106,16 +107,18 @@ class Core:
 
     # What a service adds: how it reaches its ports, and how it waits.
 
-    def _deps(self) -> Deps:
-        raise NotImplementedError
+    @abstractmethod
+    def _deps(self) -> Deps: ...
 
+    @abstractmethod
     async def _join(self, key: bytes) -> Verdict:
         """Load a verdict; callers that ask for the same digest at the same time share one load."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
         """Finish a change even if its caller is cancelled meanwhile."""
-        raise NotImplementedError
+        ...
 
     def _make_deps(self, store: Store, shared: SharedCache | None) -> Deps:
         return flows.Deps(

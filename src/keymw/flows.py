@@ -286,16 +286,18 @@ async def follow(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
     """
     seq: int | None = None
     while True:
-        next_poll = deps.clock.monotonic() + deps.settings.poll_interval
         try:
             seq = await _position(deps) if seq is None else await _poll(deps, seq)
         except StoreUnavailable:
             deps.counters.store_errors += 1
-        listening = deps.shared is not None
+        # Counted from here, so that a slow database is not asked without a pause.
+        next_poll = deps.clock.monotonic() + deps.settings.poll_interval
+        shared = deps.shared
         while (left := next_poll - deps.clock.monotonic()) > 0:
-            if listening:
-                listening = await _listen(deps, left)
-            if await nap(0 if listening else left):
+            if shared is not None and not await _listen(deps, shared, left):
+                shared = None  # until the next look into the feed
+            left = max(next_poll - deps.clock.monotonic(), 0.0)
+            if await nap(left if shared is None else 0):
                 return
 
 
@@ -316,12 +318,10 @@ async def _poll(deps: Deps, after: int) -> int:
             return after
 
 
-async def _listen(deps: Deps, seconds: float) -> bool:
+async def _listen(deps: Deps, shared: SharedCache, seconds: float) -> bool:
     """Apply what the shared cache tells; False if it cannot be listened to."""
-    if deps.shared is None:
-        return False
     try:
-        for invalidation in await deps.shared.follow(seconds):
+        for invalidation in await shared.follow(seconds):
             _hear(deps, invalidation)
     except SharedCacheUnavailable:
         return False

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 
 import pytest
 from flask import Flask
 
 from decorators.asking import Asking
-from keymw import AsyncKeyService
+from keymw import AsyncKeyService, KeyService
 from keymw import asgi as asgi_face
 from keymw import wsgi as wsgi_face
+
+
+@pytest.fixture(scope="session")
+def issued(tmp_path_factory):
+    """A migrated SQLite file with the keys that most tests ask with, and their tokens."""
+    path = tmp_path_factory.mktemp("issued") / "keymw.db"
+    with KeyService(f"sqlite:///{path}") as keys:
+        keys.migrate()
+        machine = keys.issue_project_key("2", "machine", ["endpoint:read"])
+        person = keys.issue_personal_key("ann", "laptop", ["endpoint:read"])
+        narrow = keys.issue_project_key("2", "narrow", ["flag:write"])
+    return path, {"machine": machine.token, "person": person.token, "narrow": narrow.token}
+
+
+@pytest.fixture
+def migrated_url(sqlite_url, issued):
+    shutil.copyfile(issued[0], sqlite_url.removeprefix("sqlite:///"))
+    return sqlite_url
 
 
 @pytest.fixture
@@ -45,18 +64,18 @@ def ask():
 
 
 @pytest.fixture
-def machine(keys):
-    return keys.issue_project_key("2", "machine", ["endpoint:read"]).token
+def machine(issued):
+    return issued[1]["machine"]
 
 
 @pytest.fixture
-def person(keys):
-    return keys.issue_personal_key("ann", "laptop", ["endpoint:read"]).token
+def person(issued):
+    return issued[1]["person"]
 
 
 @pytest.fixture
-def narrow(keys):
-    return keys.issue_project_key("2", "narrow", ["flag:write"]).token
+def narrow(issued):
+    return issued[1]["narrow"]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from either import Either
 from faces.app import Seen
 from faces.credentials import bearer
 from faces.driving import FACES
@@ -127,6 +128,7 @@ def database(tmp_path_factory):
 def face(request, database):
     with asyncio.Runner() as runner:
         face = FACES[request.param](database[0], runner)
+        runner.run(Either(face.keys).listening())
         yield face
         face.close()
 

@@ -154,6 +154,23 @@ async def test_an_app_that_migrates_while_it_starts_does_start(sqlite_url):
     assert error is None
 
 
+async def test_a_start_that_the_app_calls_off_starts_nothing(sqlite_url, monkeypatch):
+    from starlette.applications import Starlette
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        raise OSError("at the start")
+        yield
+
+    service = AsyncKeyService(sqlite_url)
+    spy = Spy(service, monkeypatch)
+    app = asgi_face.KeyAuthMiddleware(Starlette(lifespan=lifespan), service)
+    said, _, error = await run_lifespan(app)
+    assert said == ["lifespan.startup.failed"]
+    assert isinstance(error, OSError)
+    assert spy.calls == []
+
+
 async def test_a_service_is_closed_even_if_the_apps_shutdown_fails(keys, sqlite_url, monkeypatch):
     from starlette.applications import Starlette
 

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from either import Either
 from faces.app import Reply, Seen
 from faces.credentials import Stepped, bearer, credentials, issue
 from keymw import Settings
@@ -51,8 +52,9 @@ def test_an_outage_is_nobodys_who_sent_no_key(face, keys, sqlite_url):
     assert reply.status == 401 or reply.close == 1008
 
 
-def test_a_known_key_outlives_an_outage_for_a_while(face, keys, sqlite_url):
+def test_a_known_key_outlives_an_outage_for_a_while(face, keys, sqlite_url, runner):
     face.keys._clock = clock = Stepped()
+    runner.run(Either(face.keys).listening())
     headers = bearer(issue(keys, sqlite_url, "project"))
     assert face.ask(headers, "/both").status == 200
     face.outage()

@@ -12,6 +12,7 @@ from faces.credentials import bearer
 from faces.driving import answering, serve
 from keymw import AnonymousPrincipal, current_principal
 from keymw import wsgi as wsgi_face
+from keymw.errors import AccessDenied
 
 
 class Body:
@@ -109,6 +110,18 @@ def test_a_failing_body_leaves_nothing_behind(wsgi, keys):
         next(iter(answer))
     with pytest.raises(OSError, match="in close"):
         answer.close()
+    assert current_principal() == AnonymousPrincipal()
+
+
+def test_a_body_that_has_begun_is_not_answered_twice(wsgi):
+    def stream():
+        yield b"begun"
+        yield both().encode()
+
+    answer = serve(wsgi, answering(stream), [])
+    assert next(answer) == b"begun"
+    with pytest.raises(AccessDenied):
+        next(answer)
     assert current_principal() == AnonymousPrincipal()
 
 

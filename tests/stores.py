@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from keymw import KeyKind, Settings
 from keymw.model import Key
 from keymw.ports import Update
-from keymw.store.engines import Inline, Native, Threaded, make_engine, parse_url
+from keymw.store.engines import make_engine, parse_url
 from keymw.store.memory import MemoryStore
+from keymw.store.runners import Inline, Native, Threaded
 from keymw.store.sql import SqlStore
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, UTC)

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from either import soon
-from keymw import Granted, Reason, Settings, StoreUnavailable, flows
+from keymw import Granted, Reason, Settings, StoreUnavailable
+from keymw.flows import following
 from keymw.tokens import digest, generate
 
 NEVER_POLLS = Settings(poll_interval=60.0)
@@ -234,7 +235,7 @@ async def test_a_key_that_ends_while_it_is_looked_up_is_not_stored(
 async def test_the_feed_is_read_to_its_end_and_outlives_an_outage(
     services, sqlite_url, monkeypatch
 ):
-    monkeypatch.setattr(flows, "_FEED_PAGE", 2)
+    monkeypatch.setattr(following, "_FEED_PAGE", 2)
     settings = Settings(poll_interval=0.02)
     one, other = services(sqlite_url, settings=settings), services(sqlite_url, settings=settings)
     await one.migrate()

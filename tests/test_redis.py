@@ -14,8 +14,8 @@ from keymw import Settings
 from keymw._step import run_now
 from keymw.cache.batch import Batch
 from keymw.cache.clients import async_cache, blocking_cache, check_redis_url
+from keymw.counters import Counters
 from keymw.errors import SharedCacheUnavailable
-from keymw.flows import Counters
 from keymw.ports import Invalidation
 from keymw.tokens import digest
 from redis_servers import TcpRedis

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keymw import KeyKind, ScopeCatalog
 from keymw.errors import InvalidInput
-from keymw.model import granted_by
+from keymw.principals import granted_by
 from keymw.scopes import check_grant, parse_scopes, usable
 
 OBJECTS = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
@@ -62,6 +62,12 @@ def test_malformed_scopes_are_refused(scope):
             parse_scopes(scopes)
         assert caught.value.field == "scopes"
         assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("scopes", [None, 5, "a:read"])
+def test_what_is_no_list_of_scopes_is_refused(scopes):
+    with pytest.raises(InvalidInput, match="list of scopes"):
+        parse_scopes(scopes)
 
 
 @given(st.text(string.ascii_letters + string.digits + ":_*- ", max_size=12) | st.text(max_size=6))

@@ -20,20 +20,8 @@ from keymw.errors import (
     NotMigrated,
     StoreUnavailable,
 )
-from keymw.model import (
-    AnonymousPrincipal,
-    CacheStats,
-    Denied,
-    Event,
-    Granted,
-    IssuedKey,
-    Key,
-    KeyKind,
-    Propagation,
-    Reason,
-    ServicePrincipal,
-    UserPrincipal,
-)
+from keymw.model import CacheStats, Denied, Event, Granted, IssuedKey, Key, Propagation, Reason
+from keymw.principals import AnonymousPrincipal, KeyKind, ServicePrincipal, UserPrincipal
 from keymw.scopes import ScopeCatalog
 from keymw.settings import Settings
 

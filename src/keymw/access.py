@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from keymw.model import AnonymousPrincipal, Credentials, Granted
+from keymw.model import Granted
+from keymw.principals import AnonymousPrincipal, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from keymw.model import Denied, Principal, Verdict
+    from keymw.model import Denied, Verdict
+    from keymw.principals import Principal
 
 #: The one name that keymw adds to an ASGI scope or a WSGI environ besides the documented ones.
 #: PEP 3333 wants a dot in it.

@@ -129,7 +129,8 @@ class AsyncKeyService(Operations):
             del self._loops[loop]
 
     def _open(self) -> Deps:
-        from keymw.store.engines import Native, Threaded, make_engine  # noqa: PLC0415
+        from keymw.store.engines import make_engine  # noqa: PLC0415
+        from keymw.store.runners import Native, Threaded  # noqa: PLC0415
         from keymw.store.sql import SqlStore  # noqa: PLC0415
 
         store: Store

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw import flows
 from keymw.cache.local import LocalCache
+from keymw.counters import Counters
 from keymw.errors import NotMigrated, StoreUnavailable
 from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
-from keymw.model import CacheStats, Denied, KeyKind, Verdict
+from keymw.model import CacheStats, Denied, Verdict
 from keymw.ports import SystemClock
+from keymw.principals import KeyKind
 from keymw.settings import Settings
 from keymw.tokens import digest, is_presentable, is_well_formed
 
@@ -78,7 +80,7 @@ class Core(ABC):
     def _begin(self) -> None:
         """Start with empty caches: when made, and in the child after a fork."""
         self._local = LocalCache(self.settings.l1_size, self.settings.negative_size)
-        self._counters = flows.Counters()
+        self._counters = Counters()
         #: How often the store had answered when it was found to be down; None while it is not.
         self._down_since: int | None = None
 
@@ -103,7 +105,8 @@ class Core(ABC):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self._url.render_as_string(hide_password=True)}>"
+        url = self._url.set(query={})  # which may hold a password too
+        return f"<{type(self).__name__} on {url.render_as_string(hide_password=True)}>"
 
     # What a service adds: how it reaches its ports, and how it waits.
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from keymw.access import KEY, current_principal
 from keymw.connection import find_connection
 from keymw.errors import MiddlewareMissing
-from keymw.model import Granted, KeyKind
+from keymw.model import Granted
 from keymw.policy import decide, make_demand
+from keymw.principals import KeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping

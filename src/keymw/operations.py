@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 
 from keymw import flows
 from keymw.core import Core
+from keymw.drafts import imported_key, new_key
 from keymw.errors import InvalidInput
-from keymw.inputs import check_actor, check_id, check_ids, check_label, check_time
-from keymw.model import Event, IssuedKey, Key, KeyKind, Propagation, Verdict
-from keymw.tokens import parse_digest, random_text
+from keymw.inputs import check_actor, check_id, check_label
+from keymw.principals import KeyKind
+from keymw.tokens import parse_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from keymw.model import Event, IssuedKey, Key, Propagation, Verdict
+
     Id = str | int | UUID
 
-_ID_LENGTH = 16
-_MAX_MASK = 64
 _MAX_LIMIT = 1_000_000
 
 
@@ -76,7 +77,7 @@ class Operations(Core):
             StoreUnavailable: the database cannot answer.
         """
         now = self._clock.now()
-        key = _new_key(now, KeyKind.PROJECT_SECRET, label, expires_at, actor, project_id=project_id)
+        key = new_key(now, KeyKind.PROJECT_SECRET, label, expires_at, actor, project_id=project_id)
         return await self._lasting(flows.issue(self._deps(), key, scopes, key.created_by))
 
     async def issue_personal_key(
@@ -105,7 +106,7 @@ class Operations(Core):
             InvalidInput: an argument is refused; nothing is stored.
             StoreUnavailable: the database cannot answer.
         """
-        key = _new_key(
+        key = new_key(
             self._clock.now(),
             KeyKind.PERSONAL,
             label,
@@ -150,18 +151,7 @@ class Operations(Core):
             InvalidInput: an argument is refused (`DigestTaken` for a secret that is known).
             StoreUnavailable: the database cannot answer.
         """
-        try:
-            kind = KeyKind(kind)
-        except ValueError:
-            raise InvalidInput("kind", f"{kind!r} is not one of {', '.join(KeyKind)}.") from None
-        owner = "project_id" if kind is KeyKind.PROJECT_SECRET else "user_id"
-        if (project_id is None) == (owner == "project_id") or (user_id is None) != (
-            owner == "project_id"
-        ):
-            raise InvalidInput(owner, f"a {kind} key belongs to this, and to nothing else.")
-        if not isinstance(mask, str) or len(mask) > _MAX_MASK or not mask.isprintable():
-            raise InvalidInput("mask", f"give up to {_MAX_MASK} printable characters.")
-        key = _new_key(
+        key = imported_key(
             self._clock.now(),
             kind,
             label,
@@ -301,33 +291,3 @@ class Operations(Core):
             user_id=None if user_id is None else check_id("user_id", user_id),
             limit=limit,
         )
-
-
-def _new_key(
-    now: datetime,
-    kind: KeyKind,
-    label: str,
-    expires_at: datetime | None,
-    actor: str | None,
-    *,
-    project_id: Id | None = None,
-    user_id: Id | None = None,
-    projects: Iterable[Id] | None = None,
-    organizations: Iterable[Id] | None = None,
-    mask: str = "",
-) -> Key:
-    return Key(
-        id=f"key_{random_text(_ID_LENGTH)}",
-        kind=kind,
-        label=check_label(label),
-        mask=mask,
-        scopes=frozenset(),
-        version=1,
-        created_at=now,
-        project_id=check_id("project_id", project_id) if kind is KeyKind.PROJECT_SECRET else None,
-        user_id=check_id("user_id", user_id) if kind is KeyKind.PERSONAL else None,
-        projects=check_ids("projects", projects),
-        organizations=check_ids("organizations", organizations),
-        created_by=check_actor(actor),
-        expires_at=check_time("expires_at", expires_at),
-    )

@@ -9,19 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keymw.errors import InvalidInput
-from keymw.model import (
-    WILDCARD,
-    Demand,
-    Denied,
-    Granted,
-    KeyKind,
-    Principal,
-    Reason,
-    ServicePrincipal,
-    UserPrincipal,
-    Verdict,
-    holds,
-)
+from keymw.model import Demand, Denied, Granted, Reason, Verdict
+from keymw.principals import WILDCARD, KeyKind, Principal, ServicePrincipal, UserPrincipal, holds
 from keymw.scopes import ScopeCatalog, parse_scopes, usable
 
 if TYPE_CHECKING:

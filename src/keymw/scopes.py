@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from keymw.errors import InvalidInput
-from keymw.model import WILDCARD, KeyKind, granted_by
+from keymw.principals import WILDCARD, KeyKind, granted_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _ACTIONS = ("read", "write")
 _SCOPE = re.compile(r"[a-z][a-z0-9_]*:(?:read|write)", re.ASCII)
@@ -20,11 +21,13 @@ def parse_scopes(scopes: Iterable[str], *, field: str = "scopes") -> frozenset[s
     """Return the scopes as a set; the wildcard passes.
 
     Raises:
-        InvalidInput: one is not of the form `object:read` or `object:write`, or `scopes` is a
-            single string (whose letters would otherwise be taken for scopes).
+        InvalidInput: one is not of the form `object:read` or `object:write`, or `scopes` is no
+            list of them but a single string (whose letters would be taken for scopes) or less.
     """
     if isinstance(scopes, str):
         raise InvalidInput(field, f"give a list of scopes, not one string: [{scopes!r}].")
+    if not isinstance(scopes, Iterable):
+        raise InvalidInput(field, f"give a list of scopes, not {type(scopes).__name__}.")
     found: list[str] = []
     for scope in scopes:
         if not isinstance(scope, str) or (scope != WILDCARD and not _SCOPE.fullmatch(scope)):

@@ -70,7 +70,8 @@ class KeyService(Core):
             return self._opened
 
     def _open(self) -> Deps:
-        from keymw.store.engines import Inline, make_engine  # noqa: PLC0415
+        from keymw.store.engines import make_engine  # noqa: PLC0415
+        from keymw.store.runners import Inline  # noqa: PLC0415
         from keymw.store.sql import SqlStore  # noqa: PLC0415
 
         store = SqlStore(Inline(make_engine(self._url, self.settings)))

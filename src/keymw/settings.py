@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from keymw.model import KeyKind
+from keymw.principals import KeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
-    from keymw.flows import Counters
+    from keymw.counters import Counters
     from keymw.ports import Clock
 
 log = logging.getLogger("keymw")

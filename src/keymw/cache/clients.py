@@ -24,7 +24,7 @@ from keymw.cache.breaker import Breaker
 from keymw.cache.redis import RedisCache, Settle, at_once, awaited
 
 if TYPE_CHECKING:
-    from keymw.flows import Counters
+    from keymw.counters import Counters
     from keymw.ports import Clock
     from keymw.settings import Settings
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from keymw.model import KeyKind
 from keymw.policy import Record
+from keymw.principals import KeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

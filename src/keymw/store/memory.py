@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from keymw.errors import DigestTaken, KeyNotFound, LabelTaken
-from keymw.model import Event, Key, KeyKind
+from keymw.model import Event, Key
 from keymw.policy import Record, key_entity, user_entity
 from keymw.ports import Changed, Invalidation
+from keymw.principals import KeyKind
 from keymw.store.activity import difference
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keymw.model import Key, KeyKind
+from keymw.model import Key
+from keymw.principals import KeyKind
 from keymw.store import statements as sql
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The `Store` port on SQLAlchemy Core. Each operation is one plain function over a connection.
 
 What differs between blocking and asynchronous services is only how such a function is run, and that
-is handed in (`engines.py`). A write begins by taking the next event number, which locks the counter
+is handed in (`runners.py`). A write begins by taking the next event number, which locks the counter
 row: all writes stand in one line, so a check made inside a write still holds at its commit.
 """
 
@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keymw.errors import DigestTaken, KeyNotFound, LabelTaken, NotMigrated
-from keymw.model import Event, Key, KeyKind
+from keymw.model import Event, Key
 from keymw.policy import Record, key_entity, user_entity
 from keymw.ports import Changed, Invalidation
+from keymw.principals import KeyKind
 from keymw.store import statements as sql
 from keymw.store.activity import difference
 from keymw.store.rows import to_key, to_row, to_set
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from keymw.ports import Update
-    from keymw.store.engines import Runner
+    from keymw.store.runners import Runner
 
 
 class SqlStore:

@@ -1,0 +1,25 @@
+"""Every operation of more than one step, written once, over ports.
+
+Each `await` is a place where the caller may be cancelled, so what is written first is what must
+hold: a change is committed before anybody is told of it, and a verdict that L1 refused is never
+used. Nothing here reads a clock but the one handed in, imports asyncio, or holds a lock.
+"""
+
+from keymw.flows.changes import adopt, get, issue, revoke, roll, set_user, update
+from keymw.flows.deps import Deps
+from keymw.flows.following import follow, ready
+from keymw.flows.lookup import load
+
+__all__ = [
+    "Deps",
+    "adopt",
+    "follow",
+    "get",
+    "issue",
+    "load",
+    "ready",
+    "revoke",
+    "roll",
+    "set_user",
+    "update",
+]

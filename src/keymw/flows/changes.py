@@ -1,0 +1,129 @@
+"""Changes keys and users: committed first, then told to everybody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from keymw.errors import InvalidInput, KeyNotFound, KeyNotUsable
+from keymw.model import IssuedKey, Key, Propagation
+from keymw.ports import Update
+from keymw.scopes import check_grant
+from keymw.tokens import digest as digest_of
+from keymw.tokens import generate, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from keymw.flows.deps import Deps
+    from keymw.ports import Invalidation
+
+
+async def issue(deps: Deps, key: Key, scopes: Iterable[str], actor: str | None) -> IssuedKey:
+    """Make a secret for a new key and store its digest."""
+    key = _checked(deps, key, scopes)
+    token = generate(deps.settings.prefixes(key.kind)[0])
+    key = replace(key, mask=mask(token))
+    changed = await deps.store.insert(key, digest_of(token.encode()), "issued", actor)
+    await _announce(deps, changed.invalidation)
+    return IssuedKey(changed.key, token)
+
+
+async def adopt(
+    deps: Deps, key: Key, digest: bytes, scopes: Iterable[str], actor: str | None
+) -> Key:
+    """Store a key whose secret was made elsewhere."""
+    changed = await deps.store.insert(_checked(deps, key, scopes), digest, "imported", actor)
+    await _announce(deps, changed.invalidation)
+    return changed.key
+
+
+def _checked(deps: Deps, key: Key, scopes: Iterable[str]) -> Key:
+    if key.expires_at is not None and key.expires_at <= key.created_at:
+        raise InvalidInput("expires_at", f"{key.expires_at.isoformat()} is in the past.")
+    return replace(key, scopes=check_grant(key.kind, scopes, deps.catalog))
+
+
+async def update(
+    deps: Deps, key_id: str, label: str | None, scopes: Iterable[str] | None, actor: str | None
+) -> Key:
+    """Change label or scopes; what is None stays."""
+    wanted = None if scopes is None else tuple(scopes) if not isinstance(scopes, str) else scopes
+
+    def plan(key: Key) -> Update | None:
+        _require_usable(key, deps.clock.now())
+        after = key if label is None else replace(key, label=label)
+        if wanted is not None:
+            after = replace(after, scopes=check_grant(key.kind, wanted, deps.catalog))
+        return None if after == key else Update("updated", after, deps.clock.now(), actor)
+
+    changed = await deps.store.change(key_id, plan)
+    return replace(changed.key, propagation=await _announce(deps, changed.invalidation))
+
+
+async def roll(deps: Deps, key_id: str, grace: timedelta, actor: str | None) -> IssuedKey:
+    """Give a key a new secret; the old one works for `grace` more."""
+    if not isinstance(grace, timedelta):
+        raise InvalidInput("grace", f"give a timedelta, not {type(grace).__name__}.")
+    if grace < timedelta(0):
+        raise InvalidInput("grace", "it cannot be negative.")
+    token = ""
+
+    def plan(key: Key) -> Update:
+        nonlocal token
+        now = deps.clock.now()
+        _require_usable(key, now)
+        token = generate(deps.settings.prefixes(key.kind)[0])
+        after = replace(key, mask=mask(token), last_rolled_at=now)
+        try:
+            until = now + grace
+        except OverflowError:
+            raise InvalidInput("grace", "it ends after the last date there is.") from None
+        return Update("rolled", after, now, actor, digest_of(token.encode()), until)
+
+    changed = await deps.store.change(key_id, plan)
+    return IssuedKey(changed.key, token, await _announce(deps, changed.invalidation))
+
+
+async def revoke(deps: Deps, key_id: str, actor: str | None) -> Propagation:
+    """End a key for good. Revoking again changes nothing but tells everybody once more."""
+
+    def plan(key: Key) -> Update | None:
+        now = deps.clock.now()
+        if key.revoked_at is not None:
+            return None
+        return Update("revoked", replace(key, revoked_at=now), now, actor)
+
+    changed = await deps.store.change(key_id, plan)
+    return await _announce(deps, changed.invalidation)
+
+
+async def set_user(deps: Deps, user_id: str, *, active: bool, actor: str | None) -> Propagation:
+    """End, or give back, all of a user's personal keys in one step."""
+    now = deps.clock.now()
+    invalidation = await deps.store.set_user(user_id, active=active, at=now, actor=actor)
+    return await _announce(deps, invalidation)
+
+
+async def get(deps: Deps, key_id: str) -> Key:
+    """Return a key or raise `KeyNotFound`."""
+    key = await deps.store.get(key_id)
+    if key is None:
+        raise KeyNotFound(key_id)
+    return key
+
+
+def _require_usable(key: Key, now: datetime) -> None:
+    if key.revoked_at is not None:
+        raise KeyNotUsable(f"The key {key.id!r} has been revoked: issue a new one.")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise KeyNotUsable(f"The key {key.id!r} has expired: issue a new one.")
+
+
+async def _announce(deps: Deps, invalidation: Invalidation) -> Propagation:
+    """Tell everybody of a committed change; this process believes it in any case."""
+    deps.local.invalidate(invalidation)
+    acknowledged = deps.shared is not None and await deps.shared.publish(invalidation)
+    return Propagation(acknowledged, timedelta(seconds=deps.settings.max_age))

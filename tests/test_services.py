@@ -411,3 +411,10 @@ def test_a_blocking_service_refuses_what_suspends():
 
     with pytest.raises(RuntimeError, match="suspended"):
         run_now(suspends())
+
+
+@pytest.mark.parametrize("service", [KeyService, AsyncKeyService])
+def test_no_repr_shows_a_password(service):
+    for url in ("postgresql://u:hunter2@h/n", "postgresql://u@h/n?password=hunter2"):
+        assert "hunter2" not in repr(service(url))
+        assert "u" in repr(service(url))

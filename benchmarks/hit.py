@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     Wrap = Callable[[Any], Any]
 
-#: DESIGN's promises: at most so many times what the other adds, or so many microseconds.
+#: What keymw aims at: at most so many times what the other adds, or so many microseconds.
 _OF_HAND_WRITTEN = 1.2
 _OF_STARLETTE = 0.9
 _SCOPE_CHECK = 0.25
@@ -143,7 +143,7 @@ def check_all(face: str, around: dict[str, Wrap], ask: Any, good: str, ended: st
 
 
 def targets(name: str, added: Mapping[str, float]) -> list[tuple[str, bool]]:
-    """Return what DESIGN promises of a row, and whether it holds."""
+    """Return what keymw aims at in a row, and whether it is reached."""
     own = added[name]
     if name == SCOPES:
         return [(f"<= {_SCOPE_CHECK} us", own <= _SCOPE_CHECK)]

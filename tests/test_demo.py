@@ -258,7 +258,7 @@ def status(variables, command):
 def test_serves_what_it_prints_until_ctrl_c(environment):
     with serving(environment) as (process, said):
         variables = dict(re.findall(r"\b(W1|W2|PROJECT|PERSONAL)=(\S+)", said))
-        assert set(variables) == {"W1", "W2", "PROJECT", "PERSONAL"}
+        assert set(variables) == {"W1", "W2", "PROJECT", "PERSONAL"}, said
         curls = re.findall(r"^(curl .*?) +# (\d+).*$", said, re.MULTILINE)
         assert [int(expected) for _, expected in curls] == [200, 403, 200, 401]
         for command, expected in curls:

@@ -25,7 +25,7 @@ TCHAR = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").enc
 
 
 def reference(value, limit):  # noqa: C901 - one rule a line
-    """Read one byte after the other what DESIGN section 5 says; slow, and easy to believe."""
+    """Read a value byte by byte (RFC 9110 §11.6.2, RFC 6750 §2.1): slow, easy to believe."""
     first, last = 0, len(value)
     while first < last and value[first] in (0x20, 0x09):
         first += 1

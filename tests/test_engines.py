@@ -107,6 +107,15 @@ def test_without_the_driver(name, monkeypatch):
         make_runner(name, f"postgresql://u:{PASSWORD}@host/name")
 
 
+@pytest.mark.parametrize("service", [KeyService, AsyncKeyService])
+def test_without_the_driver_no_service_is_made(service, monkeypatch):
+    monkeypatch.setattr("keymw.store.engines.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "keymw\[postgres\]"') as caught:
+        service(f"postgresql://u:{PASSWORD}@host/name")
+    assert PASSWORD not in str(caught.value)
+    assert service("sqlite://") is not None
+
+
 # ---- databases that are not there, or not what they should be -----------------------------------
 
 
@@ -153,6 +162,22 @@ def test_a_disk_that_is_full(sqlite_url):
         assert keys.verify(issued[-1].token).principal.key_id == issued[-1].key.id
         assert len(keys.list(project_id="2")) == len(issued)
         assert len(keys.history(project_id="2", limit=1000)) == len(issued)
+
+
+def test_a_disk_that_is_full_before_the_tables_are_made(sqlite_url):
+    with KeyService(sqlite_url) as keys:
+        engine = keys._deps().store._run._engine
+
+        @event.listens_for(engine, "connect")
+        def fill(connection, _):
+            connection.execute("PRAGMA max_page_count = 8")
+
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="disk is full - make room"):
+                keys.migrate()
+    with KeyService(sqlite_url) as keys:
+        keys.migrate()
+        assert keys.list() == []
 
 
 @pytest.mark.parametrize(
@@ -315,4 +340,9 @@ async def test_sqlite_is_set_up_for_several_processes(sqlite_url):
             names = ("journal_mode", "busy_timeout", "foreign_keys", "synchronous")
             return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
 
-        assert await store._run.read(look) == ["wal", 2000, 1, 1]
+        assert await store._run.read(look) == [
+            "wal",
+            2000,
+            1,
+            2,
+        ]  # FULL: a power cut loses no commit

@@ -76,7 +76,7 @@ def tokens(keys):
     revoked = keys.issue_project_key("2", "revoked", read)
     found = {
         "project": project.token,
-        "scopeless": keys.issue_project_key("2", "scopeless", []).token,
+        "scopeless": keys.issue_project_key("2", "scopeless", ["other:read"]).token,
         # Issued before the app's catalog kept such scopes from machines.
         "writer": keys.issue_project_key("2", "writer", ["endpoint:write"]).token,
         "elsewhere": keys.issue_project_key("3", "elsewhere", read).token,

@@ -201,7 +201,7 @@ async def test_an_imported_key_with_keymws_form(one, form):
     assert (key.mask, key.created_by, key.project_id) == ("phs_...", "a", "2")
     assert (await one.verify(token)).principal.key_id == key.id
     with pytest.raises(DigestTaken):
-        await one.import_key("personal", digest, "new", [], user_id="ann")
+        await one.import_key("personal", digest, "new", ["other:read"], user_id="ann")
     assert len(await one.list()) == 1
 
 
@@ -211,7 +211,7 @@ async def test_a_token_without_checksum_needs_the_setting(services, sqlite_url):
     lenient = services(sqlite_url, settings=Settings(accept_unchecksummed=(KeyKind.PERSONAL,)))
     await strict.migrate()
     digest = sha256(token.encode()).hexdigest()
-    await strict.import_key(KeyKind.PERSONAL, digest, "old", [], user_id="ann")
+    await strict.import_key(KeyKind.PERSONAL, digest, "old", ["other:read"], user_id="ann")
     assert await strict.reason(token) is Reason.INVALID
     assert strict.service.stats().store_reads == 0
     await lenient.listening()
@@ -226,15 +226,18 @@ async def test_a_key_that_was_refused_and_is_then_created(one):
     token = generate("phs_")
     assert await one.reason(token) is Reason.INVALID
     digest = sha256(token.encode()).hexdigest()
-    await one.import_key("project_secret", digest, "x", [], project_id="2")
+    await one.import_key("project_secret", digest, "x", ["other:read"], project_id="2")
     assert await one.reason(token) is None
 
 
 # ---- what a key may hold ----------------------------------------------------------------------
 
 
-async def test_no_scopes_grant_nothing(one):
-    issued = await one.project_key([])
+async def test_no_scopes_are_refused_and_grant_nothing(one, sqlite_url):
+    issued = await one.project_key()
+    with pytest.raises(InvalidInput, match="at least one"):
+        await one.update(issued.key.id, scopes=[])
+    edit(sqlite_url, "UPDATE keymw_keys SET scopes = ''")
     assert (await one.verify(issued.token)).principal.granted == frozenset()
 
 
@@ -260,18 +263,18 @@ async def test_a_catalog_decides_when_granted_and_when_used(services, sqlite_url
 
 
 async def test_a_label_is_taken_while_its_key_lives(one):
-    first = await one.issue_project_key("2", "deploy", [])
+    first = await one.issue_project_key("2", "deploy", ["other:read"])
     with pytest.raises(LabelTaken) as caught:
-        await one.issue_project_key("2", "deploy", [])
+        await one.issue_project_key("2", "deploy", ["other:read"])
     assert caught.value.field == "label"
-    other = await one.issue_project_key("2", "Deploy", [])
+    other = await one.issue_project_key("2", "Deploy", ["other:read"])
     with pytest.raises(LabelTaken):
         await one.update(other.key.id, label="deploy")
-    await one.issue_project_key("3", "deploy", [])
+    await one.issue_project_key("3", "deploy", ["other:read"])
     for _ in range(2):
-        await one.issue_personal_key("ann", "deploy", [])
+        await one.issue_personal_key("ann", "deploy", ["other:read"])
     await one.revoke(first.key.id)
-    await one.issue_project_key("2", "deploy", [])
+    await one.issue_project_key("2", "deploy", ["other:read"])
 
 
 PROJECT, PERSONAL, IMPORT = "issue_project_key", "issue_personal_key", "import_key"

@@ -209,7 +209,7 @@ def test_no_secret_is_ever_shown(keys, caplog):
             "project_secret", digest(rolled.token.encode()).hex(), "x", [], project_id="2"
         ),
         lambda: keys.import_key("project_secret", rolled.token, "x", [], project_id="2"),
-        lambda: keys.issue_project_key("2", "deploy", []),
+        lambda: keys.issue_project_key("2", "deploy", ["other:read"]),
     ):
         with pytest.raises(keymw.KeymwError) as caught:
             error()

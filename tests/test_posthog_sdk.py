@@ -240,7 +240,7 @@ def tokens(keys):
     return {
         None: None,
         "project": keys.issue_project_key("2", "table", SCOPES).token,
-        "scopeless": keys.issue_project_key("2", "scopeless", []).token,
+        "scopeless": keys.issue_project_key("2", "scopeless", ["other:read"]).token,
         "elsewhere": keys.issue_project_key("3", "elsewhere", SCOPES).token,
         "person": keys.issue_personal_key("user-7", "phone", ["*"]).token,
     }

@@ -162,7 +162,7 @@ async def one(services, sqlite_url, redis_url):
 
 
 async def test_another_keys_value_is_nobodys(one, raw):
-    strong, weak = await one.personal_key(scopes=["*"]), await one.project_key([])
+    strong, weak = await one.personal_key(scopes=["*"]), await one.project_key(["other:read"])
     await one.verify(strong.token)
     raw.set(name(weak.token), raw.get(name(strong.token)))
     assert (await one.verify(weak.token)).principal.key_id == weak.key.id
@@ -180,7 +180,7 @@ async def test_another_databases_values_are_not_believed(services, tmp_path, red
         await service.migrate()
         await service.listening()
         await service.import_key(
-            "project_secret", digest(token.encode()).hex(), "x", [], project_id=number
+            "project_secret", digest(token.encode()).hex(), "x", ["other:read"], project_id=number
         )
     for _ in range(2):
         for number, service in enumerate(pair):

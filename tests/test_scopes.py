@@ -125,6 +125,9 @@ def test_a_catalog_knows_its_scopes():
     ("objects", "project_secret"),
     [
         ({"Endpoint": ("read",)}, ()),
+        ({5: ("read",)}, ()),
+        (["endpoint:read"], ()),
+        (None, ()),
         ({"": ("read",)}, ()),
         ({"a b": ("read",)}, ()),
         ({"a:read": ("read",)}, ()),
@@ -158,7 +161,9 @@ def test_a_grant_is_held_to_the_catalog():
         with pytest.raises(InvalidInput, match="catalog"):
             check_grant(kind, ["ghost:read"], CATALOG)
         assert check_grant(kind, ["ghost:read"], None) == {"ghost:read"}
-        assert check_grant(kind, [], CATALOG) == frozenset()
+        for catalog in (CATALOG, None):
+            with pytest.raises(InvalidInput, match="at least one"):
+                check_grant(kind, [], catalog)
     with pytest.raises(InvalidInput, match="note:read"):
         check_grant(KeyKind.PROJECT_SECRET, ["endpoint:read", "note:read"], CATALOG)
     with pytest.raises(InvalidInput, match="endpoint:write"):

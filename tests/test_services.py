@@ -15,7 +15,7 @@ from hashlib import sha256
 import pytest
 
 from either import soon
-from keymw import AsyncKeyService, KeyService, Reason, Settings
+from keymw import AsyncKeyService, KeyNotFound, KeyService, Reason, Settings
 from keymw.tokens import generate
 
 NEVER_POLLS = Settings(poll_interval=60.0)
@@ -83,7 +83,7 @@ async def test_what_one_gives_the_other_accepts(pair):
     token = generate("phs_")
     assert await other.reason(token) is Reason.INVALID
     digest = sha256(token.encode()).hexdigest()
-    await one.import_key("project_secret", digest, "x", [], project_id="2")
+    await one.import_key("project_secret", digest, "x", ["other:read"], project_id="2")
     await becomes(other, token, None)
 
 
@@ -129,7 +129,7 @@ async def test_two_at_once_cannot_take_one_label(services, database_url):
     await pair[0].migrate()
 
     def issue(service):
-        return asyncio.run(service.issue_project_key("2", "deploy", []))
+        return asyncio.run(service.issue_project_key("2", "deploy", ["other:read"]))
 
     if isinstance(pair[0].service, KeyService):
         results = await asyncio.gather(
@@ -137,7 +137,7 @@ async def test_two_at_once_cannot_take_one_label(services, database_url):
         )
     else:
         results = await asyncio.gather(
-            *(service.issue_project_key("2", "deploy", []) for service in pair),
+            *(service.issue_project_key("2", "deploy", ["other:read"]) for service in pair),
             return_exceptions=True,
         )
     assert sorted(type(result).__name__ for result in results) == ["IssuedKey", "LabelTaken"]
@@ -203,7 +203,7 @@ def test_an_asynchronous_service_outlives_its_loops(request, database, with_redi
     async def issue():
         await keys.migrate()
         await keys.start()
-        issued = await keys.issue_project_key("2", "x", [])
+        issued = await keys.issue_project_key("2", "x", ["other:read"])
         await keys.verify(issued.token)
         return issued
 
@@ -273,7 +273,7 @@ def test_a_loop_ends_although_a_cancellation_gets_lost(sqlite_url):
 async def test_two_loops_at_once_share_one_service(sqlite_url, redis_url):
     async with AsyncKeyService(sqlite_url, redis=redis_url) as keys:
         await keys.migrate()
-        issued = await keys.issue_project_key("2", "x", [])
+        issued = await keys.issue_project_key("2", "x", ["other:read"])
 
         def elsewhere():
             async def use():
@@ -290,7 +290,7 @@ async def test_two_loops_at_once_share_one_service(sqlite_url, redis_url):
 
 
 def test_from_several_threads(keys):
-    tokens = [keys.issue_project_key("2", f"k{n}", []).token for n in range(8)]
+    tokens = [keys.issue_project_key("2", f"k{n}", ["other:read"]).token for n in range(8)]
     tokens += [generate("phs_") for _ in range(8)]
     failures = []
 
@@ -325,7 +325,7 @@ for other in (keys, KeyService(database)):  # one used, one not
         for _ in range(20):
             assert isinstance(keys.verify(token), Granted)
             keys._local.clear()
-        keys.issue_project_key("child", f"c{os.getpid()}", [])
+        keys.issue_project_key("child", f"c{os.getpid()}", ["other:read"])
         assert keys._follower.is_alive()
         sys.exit(7)  # the ordinary way, with everything that is done at exit
     for _ in range(20):
@@ -346,7 +346,7 @@ def test_a_forked_child_starts_anew_and_leaves_its_parent_alone(
 ):
     with KeyService(database_url) as keys:
         keys.migrate()
-        token = keys.issue_project_key("2", "x", []).token
+        token = keys.issue_project_key("2", "x", ["other:read"]).token
     done = subprocess.run(
         [
             *(sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORK),
@@ -364,7 +364,7 @@ def test_a_forked_child_starts_anew_and_leaves_its_parent_alone(
 async def test_a_change_whose_caller_gives_up_is_finished(sqlite_url):
     async with AsyncKeyService(sqlite_url) as keys:
         await keys.migrate()
-        issued = await keys.issue_project_key("2", "x", [])
+        issued = await keys.issue_project_key("2", "x", ["other:read"])
         await keys.verify(issued.token)
         revoking = asyncio.create_task(keys.revoke(issued.key.id))
         await asyncio.sleep(0)
@@ -382,7 +382,7 @@ async def test_a_change_whose_caller_gives_up_is_finished(sqlite_url):
 async def test_closing_waits_for_a_change_in_flight(sqlite_url):
     keys = AsyncKeyService(sqlite_url)
     await keys.migrate()
-    issued = await keys.issue_project_key("2", "x", [])
+    issued = await keys.issue_project_key("2", "x", ["other:read"])
     revoking = asyncio.create_task(keys.revoke(issued.key.id))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -418,3 +418,23 @@ def test_no_repr_shows_a_password(service):
     for url in ("postgresql://u:hunter2@h/n", "postgresql://u@h/n?password=hunter2"):
         assert "hunter2" not in repr(service(url))
         assert "u" in repr(service(url))
+
+
+@pytest.mark.parametrize("service", [KeyService, AsyncKeyService])
+@pytest.mark.parametrize(
+    "options", [{"catalog": {"a": ("read",)}}, {"settings": {}}, {"settings": None}], ids=str
+)
+def test_what_is_misconfigured_is_said_at_once(service, options):
+    (name,) = options
+    with pytest.raises(TypeError, match=f"^{name}: give"):
+        service("sqlite://", **options)
+
+
+def test_a_token_given_for_an_id_is_not_repeated(keys):
+    token = keys.issue_project_key("2", "x", ["other:read"]).token
+    for call in (keys.get, keys.revoke, keys.roll, keys.update):
+        with pytest.raises(KeyNotFound, match="no key with this id") as caught:
+            call(token)
+        assert token not in f"{caught.value} {caught.value!r}"
+    with pytest.raises(KeyNotFound, match="'key_0'"):
+        keys.get("key_0")

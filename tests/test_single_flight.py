@@ -106,7 +106,7 @@ def bearer(token):
 
 
 def test_many_threads_cost_one_read(keys):
-    token = keys.issue_project_key("2", "x", []).token
+    token = keys.issue_project_key("2", "x", ["other:read"]).token
     gate = thread_gate(keys)
     verdicts = verify_in_threads(keys, bearer(token), gate)
     assert gate.reads == keys.stats().store_reads - 1 == 1
@@ -115,7 +115,7 @@ def test_many_threads_cost_one_read(keys):
 
 
 def test_threads_share_a_failure_and_the_next_one_asks_anew(keys, caplog):
-    token = keys.issue_project_key("2", "x", []).token
+    token = keys.issue_project_key("2", "x", ["other:read"]).token
     gate = thread_gate(keys, error=StoreUnavailable("gone"))
     verdicts = verify_in_threads(keys, bearer(token), gate)
     assert gate.reads == 1
@@ -130,7 +130,7 @@ def test_threads_share_a_failure_and_the_next_one_asks_anew(keys, caplog):
 
 
 def test_threads_whose_leader_is_torn_away_get_an_answer(keys):
-    token = keys.issue_project_key("2", "x", []).token
+    token = keys.issue_project_key("2", "x", ["other:read"]).token
     gate = thread_gate(keys, error=SystemExit())
     verdicts = verify_in_threads(keys, bearer(token), gate, 8)
     assert verdicts == [Denied(Reason.UNAVAILABLE)] * 7  # the leader's thread has ended
@@ -141,7 +141,7 @@ def test_threads_whose_leader_is_torn_away_get_an_answer(keys):
 async def test_a_thread_that_waits_in_vain_says_so(sqlite_url):
     with KeyService(sqlite_url, settings=IMPATIENT) as keys:
         keys.migrate()
-        token = keys.issue_project_key("2", "x", []).token
+        token = keys.issue_project_key("2", "x", ["other:read"]).token
         await listens(keys)
         gate = thread_gate(keys)
         leader = threading.Thread(daemon=True, target=keys.verify, args=(token,))
@@ -154,7 +154,7 @@ async def test_a_thread_that_waits_in_vain_says_so(sqlite_url):
 
 
 def test_a_thread_that_comes_after_a_change_does_not_join(keys):
-    issued = keys.issue_project_key("2", "x", [])
+    issued = keys.issue_project_key("2", "x", ["other:read"])
     gate = thread_gate(keys)
     early = threading.Thread(daemon=True, target=keys.verify, args=(issued.token,))
     early.start()
@@ -182,7 +182,7 @@ async def ask(keys, token, count=CALLERS):
 
 
 async def test_many_callers_cost_one_read(akeys):
-    token = (await akeys.issue_project_key("2", "x", [])).token
+    token = (await akeys.issue_project_key("2", "x", ["other:read"])).token
     gate = loop_gate(akeys)
     callers = await ask(akeys, token)
     gate.opened.set()
@@ -193,7 +193,7 @@ async def test_many_callers_cost_one_read(akeys):
 
 
 async def test_a_cancelled_leader_takes_nobody_along(akeys):
-    token = (await akeys.issue_project_key("2", "x", [])).token
+    token = (await akeys.issue_project_key("2", "x", ["other:read"])).token
     gate = loop_gate(akeys)
     leader, *followers = await ask(akeys, token)
     for caller in (leader, *followers[:50]):
@@ -206,7 +206,7 @@ async def test_a_cancelled_leader_takes_nobody_along(akeys):
 
 
 async def test_all_callers_cancelled_leave_a_whole_service(akeys):
-    token = (await akeys.issue_project_key("2", "x", [])).token
+    token = (await akeys.issue_project_key("2", "x", ["other:read"])).token
     gate = loop_gate(akeys, error=StoreUnavailable("gone"))
     callers = await ask(akeys, token, 5)
     for caller in callers:
@@ -221,7 +221,7 @@ async def test_all_callers_cancelled_leave_a_whole_service(akeys):
 
 
 async def test_callers_share_a_failure_and_the_next_one_asks_anew(akeys, caplog):
-    token = (await akeys.issue_project_key("2", "x", [])).token
+    token = (await akeys.issue_project_key("2", "x", ["other:read"])).token
     gate = loop_gate(akeys, error=StoreUnavailable("gone"))
     callers = await ask(akeys, token)
     gate.opened.set()
@@ -236,7 +236,7 @@ async def test_callers_share_a_failure_and_the_next_one_asks_anew(akeys, caplog)
 async def test_a_caller_that_waits_in_vain_says_so(sqlite_url):
     async with AsyncKeyService(sqlite_url, settings=IMPATIENT) as keys:
         await keys.migrate()
-        token = (await keys.issue_project_key("2", "x", [])).token
+        token = (await keys.issue_project_key("2", "x", ["other:read"])).token
         await listens(keys)
         gate = loop_gate(keys)
         assert await keys.verify(token) == Denied(Reason.UNAVAILABLE)
@@ -249,7 +249,7 @@ async def test_a_caller_that_waits_in_vain_says_so(sqlite_url):
 
 
 async def test_a_caller_that_comes_after_a_change_does_not_join(akeys):
-    issued = await akeys.issue_project_key("2", "x", [])
+    issued = await akeys.issue_project_key("2", "x", ["other:read"])
     gate = loop_gate(akeys)
     (early,) = await ask(akeys, issued.token, 1)
     await akeys.revoke(issued.key.id)

@@ -15,6 +15,7 @@ import click
 import keymw
 from keymw import cli_output as out
 from keymw.cli_input import parse_grace, parse_time, read_token, span
+from keymw.http import UNAVAILABLE
 from keymw.model import Granted
 from keymw.service import KeyService
 from keymw.settings import Settings
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from keymw.model import IssuedKey, Propagation
 
 _MAX_LINES = 100_000
+#: Exit status of `verify` in an outage.
+_UNKNOWN = 3
 
 
 def _uses_keys(command: Callable[..., None]) -> Callable[..., None]:
@@ -165,7 +168,8 @@ def show(keys: KeyService, key_id: str, *, as_json: bool) -> None:
 def verify(keys: KeyService, *, as_json: bool) -> None:
     """Check a token from standard input, or from a hidden prompt.
 
-    The exit status is 0 if it is good, 1 if not.
+    The exit status is 0 if it is good, 1 if not, and 3 if that cannot be told at the moment: then
+    nothing is wrong with the token.
     """
     verdict = keys.verify(read_token(keys.settings.max_credentials_length))
     granted = isinstance(verdict, Granted)
@@ -179,7 +183,7 @@ def verify(keys: KeyService, *, as_json: bool) -> None:
     else:
         out.print_values(shown)
     if not granted:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(_UNKNOWN if verdict == UNAVAILABLE else 1)
 
 
 @cli.command()

@@ -20,6 +20,7 @@ from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
 from keymw.model import CacheStats, Denied, Verdict
 from keymw.ports import SystemClock
 from keymw.principals import KeyKind
+from keymw.scopes import ScopeCatalog
 from keymw.settings import Settings
 from keymw.tokens import digest, is_presentable, is_well_formed
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from keymw.flows import Deps
     from keymw.ports import Clock, SharedCache, Store
-    from keymw.scopes import ScopeCatalog
 
 T = TypeVar("T")
 
@@ -57,13 +57,19 @@ class Core(ABC):
 
         Raises:
             ValueError: one of the URLs is not one that keymw can use.
+            TypeError: `catalog` is no `ScopeCatalog`, or `settings` no `Settings`.
             ModuleNotFoundError: what an URL needs is not installed; the message names the extra.
         """
-        from keymw.store.engines import parse_url  # noqa: PLC0415 - `import keymw` stays light
+        from keymw.store.engines import check_driver, parse_url  # noqa: PLC0415 - lightness
 
+        if not isinstance(settings, Settings):
+            raise TypeError(f"settings: give Settings(…), not {type(settings).__name__}.")
+        if catalog is not None and not isinstance(catalog, ScopeCatalog):
+            raise TypeError(f"catalog: give ScopeCatalog(…), not {type(catalog).__name__}.")
         self.settings = settings
         self.catalog = catalog
         self._url = parse_url(database)
+        check_driver(self._url)
         self._redis_url = redis
         if redis is not None:
             from keymw.cache.clients import check_redis_url  # noqa: PLC0415

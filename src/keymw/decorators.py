@@ -60,12 +60,12 @@ def require_scopes(
     return decorate
 
 
-def _guard(view: Any, demand: Demand) -> Any:
+def _guard(view: Any, demand: Demand, name: str = "") -> Any:
     if inspect.isclass(view):
         return _guard_class(view, demand)
     if not callable(view):
         raise TypeError(f"require_scopes decorates views, not {type(view).__name__}.")
-    name = getattr(view, "__qualname__", repr(view))
+    name = name or getattr(view, "__qualname__", repr(view))
     injected = ""
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -97,9 +97,9 @@ def _guard(view: Any, demand: Demand) -> Any:
 
 
 def _guard_class(view: Any, demand: Demand) -> Any:
-    for name in ("dispatch", "dispatch_request"):
-        if hasattr(view, name):
-            setattr(view, name, _guard(getattr(view, name), demand))
+    for method in ("dispatch", "dispatch_request"):
+        if hasattr(view, method):
+            setattr(view, method, _guard(getattr(view, method), demand, view.__qualname__))
             view.__keymw_demand__ = demand
             return view
     raise TypeError(f"{view.__qualname__} is no class-based view: it does not dispatch requests.")

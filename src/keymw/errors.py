@@ -5,12 +5,15 @@ A message says what is wrong and what to do about it. None ever holds a token or
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Self
 
     from keymw.model import Denied
+
+_KEY_ID = re.compile(r"key_[0-9A-Za-z]{1,32}", re.ASCII)
 
 
 class KeymwError(Exception):
@@ -43,13 +46,14 @@ class DigestTaken(InvalidInput):
 
 
 class KeyNotFound(KeymwError, LookupError):  # noqa: N818
-    """No key has this id."""
+    """No key has this id. What is no id at all is not repeated: it may be a token."""
 
     #: The id that was asked for.
     key_id: str
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"There is no key with the id {key_id!r}.")
+        shown = f"the id {key_id!r}" if _KEY_ID.fullmatch(key_id) else "this id"
+        super().__init__(f"There is no key with {shown}: `keymw list` shows those there are.")
         self.key_id = key_id
 
 

@@ -65,7 +65,7 @@ class Operations(Core):
         Args:
             project_id: compared as a string, exactly.
             label: 1 to 40 printable characters, unique among the project's live keys.
-            scopes: `object:read` or `object:write`; an empty set grants nothing.
+            scopes: `object:read` or `object:write`, one at least.
             expires_at: aware time from which the key is refused; None is never.
             actor: who makes it, for the activity log and as `created_by`.
 

@@ -5,6 +5,7 @@ Pure: values in, a verdict out. The store's row is judged by `judge`, a route's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from keymw.principals import WILDCARD, KeyKind, Principal, ServicePrincipal, Use
 from keymw.scopes import ScopeCatalog, parse_scopes, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
 
@@ -112,6 +113,8 @@ def make_demand(
     needed = parse_scopes(scopes)
     if WILDCARD in needed:
         raise InvalidInput("scopes", "a route cannot demand '*': name the scopes it needs.")
+    if not isinstance(kinds, Iterable):
+        raise InvalidInput("kinds", f"give a list of kinds, not {type(kinds).__name__}.")
     names = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     try:
         accepted = frozenset(KeyKind(name) for name in names)

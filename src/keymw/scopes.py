@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from keymw.errors import InvalidInput
 from keymw.principals import WILDCARD, KeyKind, granted_by
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _ACTIONS = ("read", "write")
 _SCOPE = re.compile(r"[a-z][a-z0-9_]*:(?:read|write)", re.ASCII)
@@ -59,9 +55,11 @@ class ScopeCatalog:
     def __init__(
         self, objects: Mapping[str, Iterable[str]], project_secret: Iterable[str] = ()
     ) -> None:
+        if not isinstance(objects, Mapping):
+            raise InvalidInput("objects", "give actions by object: {'endpoint': ('read',)}.")
         scopes: set[str] = set()
         for name, actions in objects.items():
-            if not _OBJECT.fullmatch(name):
+            if not isinstance(name, str) or not _OBJECT.fullmatch(name):
                 raise InvalidInput("objects", f"{name!r} is not an object: write [a-z][a-z0-9_]*.")
             for action in (actions,) if isinstance(actions, str) else actions:
                 if action not in _ACTIONS:
@@ -83,9 +81,12 @@ def check_grant(
     """Return the scopes as a set if a key of this kind may be given them.
 
     Raises:
-        InvalidInput: a scope is malformed, does not exist, or is not for this kind of key.
+        InvalidInput: there is none, or one is malformed, does not exist, or is not for this kind
+            of key.
     """
     wanted = parse_scopes(scopes)
+    if not wanted:
+        raise InvalidInput("scopes", "a key without any would open nothing: give at least one.")
     named = wanted - {WILDCARD}
     if kind is KeyKind.PROJECT_SECRET and WILDCARD in wanted:
         raise InvalidInput("scopes", "a project secret key cannot hold '*': name its scopes.")

@@ -52,7 +52,8 @@ class Settings:
     #: different ones: they never believe each other's values, but would hear each other's changes.
     redis_prefix: str = "keymw"
 
-    #: Seconds that the database may take to give a connection, or to answer once.
+    #: Seconds that the database may take to give a connection, or to answer once. A new connection
+    #: to PostgreSQL is given whole seconds, two at least, for each address of its host.
     store_timeout: float = 2.0
     #: Connections to the database, a process.
     store_connections: int = 8

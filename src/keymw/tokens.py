@@ -84,7 +84,7 @@ def parse_digest(text: str) -> bytes:
     Raises:
         InvalidInput: it is written otherwise.
     """
-    match = _DIGEST.fullmatch(text)
+    match = _DIGEST.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise InvalidInput("digest", "write it as sha256$ and 64 lower-case hex digits.")
     return bytes.fromhex(match[1])

@@ -24,10 +24,22 @@ BAD = {
     "date": ([*PERSONAL, "--expires-at", "2099-01-01"], "expires_at: give a time with"),
     "actor": ([*ISSUE, "--actor", ""], "actor: "),
     "limited to nothing": ([*PERSONAL, "--project", ""], "projects: "),
-    "unknown key": (["show", "key_0"], "There is no key with the id 'key_0'."),
-    "roll unknown": (["roll", "key_0"], "There is no key with the id 'key_0'."),
-    "revoke unknown": (["revoke", "key_0"], "There is no key with the id 'key_0'."),
-    "dashed id": (["show", "--", "-5"], "There is no key with the id '-5'."),
+    "unknown key": (
+        ["show", "key_0"],
+        "There is no key with the id 'key_0': `keymw list` shows those there are.",
+    ),
+    "roll unknown": (
+        ["roll", "key_0"],
+        "There is no key with the id 'key_0': `keymw list` shows those there are.",
+    ),
+    "revoke unknown": (
+        ["revoke", "key_0"],
+        "There is no key with the id 'key_0': `keymw list` shows those there are.",
+    ),
+    "dashed id": (
+        ["show", "--", "-5"],
+        "There is no key with this id: `keymw list` shows those there are.",
+    ),
 }
 
 

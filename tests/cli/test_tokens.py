@@ -44,6 +44,18 @@ def test_verify_denies_rubbish(run, rubbish):
     assert UNKNOWN not in result.output
 
 
+def test_verify_tells_an_outage_from_a_bad_token(run, tmp_path):
+    _, token = run.issue()
+    assert run("verify", stdin=token).exit_code == 0
+    database = next(tmp_path.glob("*.db"))
+    for path in tmp_path.glob("*.db*"):
+        path.unlink()
+    database.mkdir()
+    result = run("verify", "--json", stdin=token)
+    assert result.exit_code == 3
+    assert "temporarily_unavailable" in result.stdout
+
+
 def test_verify_needs_something_to_check(run):
     assert "standard input is empty" in assert_one_line(run("verify", stdin=" \n"), 1)
 
@@ -59,7 +71,7 @@ def test_verify_takes_no_argument(run):
 def test_a_token_in_the_place_of_an_id_is_not_repeated(run, command):
     _, token = run.issue()
     message = assert_one_line(run(command, token), 1)
-    assert message == "keymw: There is no key with the id 'phs_***'.\n"
+    assert message == "keymw: There is no key with this id: `keymw list` shows those there are.\n"
     assert run.reason(token) is None
 
 

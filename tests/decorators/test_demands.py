@@ -47,7 +47,7 @@ def test_a_malformed_demand_fails_when_the_module_is_imported(scopes, options):
 
 @pytest.mark.parametrize("kinds", [None, 5])
 def test_kinds_that_are_no_kinds_at_all(kinds):
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(InvalidInput, match="list of kinds"):
         require_scopes("endpoint:read", kinds=kinds)
 
 
@@ -90,7 +90,7 @@ def test_a_kind_may_be_given_by_itself(ask, wrap, machine, person, kinds):
 
 
 def test_no_scopes_takes_any_key_of_the_kinds(ask, wrap, keys, machine):
-    empty = keys.issue_personal_key("ann", "empty", []).token
+    empty = keys.issue_personal_key("ann", "empty", ["other:read"]).token
 
     @require_scopes()
     async def view(request):

@@ -43,6 +43,12 @@ def test_no_middleware_is_500_and_one_clear_line(ask, framework, path, machine, 
     assert machine not in caplog.text
 
 
+def test_the_line_names_the_class_that_was_decorated(machine, caplog):
+    client = TestClient(MAKERS["starlette"](), raise_server_exceptions=False)
+    client.get("/class", headers={"Authorization": f"Bearer {machine}"})
+    assert one_error(caplog).startswith("StarletteClass is decorated")
+
+
 @pytest.mark.parametrize(("framework", "path"), WS_PATHS)
 def test_a_websocket_without_middleware_is_not_accepted(framework, path, machine, caplog):
     with pytest.raises(MiddlewareMissing):

@@ -35,7 +35,7 @@ async def starlette_authenticated(request):
     ("kind", "scopes", "read", "write"),
     [
         (None, [], 403, 403),
-        ("project_secret", [], 403, 403),
+        ("project_secret", ["other:read"], 403, 403),
         ("project_secret", ["endpoint:read"], 200, 403),
         ("project_secret", ["endpoint:write"], 200, 200),
         ("project_secret", ["other:write"], 403, 403),

@@ -46,7 +46,7 @@ def issue(keys, url, state):  # noqa: C901, PLR0911, PLR0912 - a table, in code
         case "star":
             return keys.issue_personal_key("ann", "everything", ["*"]).token
         case "empty":
-            return keys.issue_personal_key("ann", "nothing", []).token
+            return keys.issue_personal_key("ann", "nothing", ["other:read"]).token
         case "revoked":
             issued = keys.issue_project_key("2", "machine", read)
             keys.revoke(issued.key.id)

@@ -89,7 +89,7 @@ def test_a_good_key_is_let_through(face, keys, sqlite_url, state, path):
     "given", ["02", "\uff12", " 2", "2 ", "2\x00", "+2", "2.0", "", "1", "22", None]
 )
 def test_another_project_is_refused(face, keys, given):
-    headers = bearer(keys.issue_project_key("2", "a", []).token)
+    headers = bearer(keys.issue_project_key("2", "a", ["other:read"]).token)
     seen = Seen()
     reply = face.ask_project(headers, seen, {"project_id": given})
     assert reply.close == 1008 or reply.status == 403
@@ -99,9 +99,9 @@ def test_another_project_is_refused(face, keys, given):
 
 def test_the_keys_own_project_is_let_through(face, keys):
     for headers in (
-        bearer(keys.issue_project_key("2", "a", []).token),
-        bearer(keys.issue_personal_key("ann", "a", []).token),
-        bearer(keys.issue_personal_key("ann", "b", [], projects=["2", "3"]).token),
+        bearer(keys.issue_project_key("2", "a", ["other:read"]).token),
+        bearer(keys.issue_personal_key("ann", "a", ["other:read"]).token),
+        bearer(keys.issue_personal_key("ann", "b", ["other:read"], projects=["2", "3"]).token),
     ):
         seen = Seen()
         assert face.ask_project(headers, seen, {"project_id": "2"}).status == 200
@@ -117,7 +117,7 @@ def test_a_refusal_is_answered_even_where_nobody_catches_the_frameworks_exceptio
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [body]
 
-    headers = bearer(keys.issue_project_key("2", "a", []).token)
+    headers = bearer(keys.issue_project_key("2", "a", ["other:read"]).token)
     for given, status in ((headers, 403), ([], 401)):
         face = wsgi_face.KeyAuthMiddleware(app, wsgi.keys)
         assert wsgi.send(face, wsgi.environ(given, "/both", "GET")).status == status

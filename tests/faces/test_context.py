@@ -39,7 +39,7 @@ def test_the_apps_own_exceptions_pass_through(face, keys, sqlite_url):
 
 
 def test_threads_keep_apart(wsgi, keys):
-    issued = [keys.issue_project_key("2", f"key {n}", []) for n in range(8)]
+    issued = [keys.issue_project_key("2", f"key {n}", ["other:read"]) for n in range(8)]
     barrier = threading.Barrier(len(issued), timeout=30)
     wrong = []
 
@@ -67,7 +67,7 @@ def test_threads_keep_apart(wsgi, keys):
 
 
 async def test_tasks_keep_apart(akeys):
-    issued = [await akeys.issue_project_key("2", f"key {n}", []) for n in range(8)]
+    issued = [await akeys.issue_project_key("2", f"key {n}", ["other:read"]) for n in range(8)]
     meeting = asyncio.Barrier(len(issued) + 1)
 
     async def app(scope, receive, send):
@@ -100,7 +100,7 @@ async def test_tasks_keep_apart(akeys):
 
 
 async def test_a_request_that_is_cancelled_leaves_nothing_behind(akeys):
-    issued = await akeys.issue_project_key("2", "a", [])
+    issued = await akeys.issue_project_key("2", "a", ["other:read"])
     inside = asyncio.Event()
 
     async def app(scope, receive, send):

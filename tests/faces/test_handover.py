@@ -29,7 +29,9 @@ def test_a_user_set_outside_is_left_alone(asgi, keys, sqlite_url, state):
 
 
 def test_a_good_key_comes_before_a_user_set_outside(asgi, keys):
-    scope = asgi.scope(bearer(keys.issue_project_key("2", "a", []).token), "/open", "GET")
+    scope = asgi.scope(
+        bearer(keys.issue_project_key("2", "a", ["other:read"]).token), "/open", "GET"
+    )
     scope |= {"user": object(), "auth": object()}
     seen = Seen()
     asgi.send(asgi_face.KeyAuthMiddleware(asgi.app(seen, []), asgi.keys), scope)
@@ -50,7 +52,7 @@ def test_the_environ_cannot_be_prepared_by_a_client(wsgi):
 
 @pytest.mark.parametrize("strip", [False, True])
 def test_the_scope_is_copied_not_mutated(asgi, keys, strip):
-    headers = [*bearer(keys.issue_project_key("2", "a", []).token), (b"accept", b"*/*")]
+    headers = [*bearer(keys.issue_project_key("2", "a", ["other:read"]).token), (b"accept", b"*/*")]
     for given in (headers, [(b"accept", b"*/*")]):
         scope = asgi.scope(given, "/open", "GET")
         before, seen = dict(scope), Seen()

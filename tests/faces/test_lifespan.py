@@ -80,7 +80,7 @@ class Spy:
 
 
 async def test_the_lifespan_starts_and_closes_the_service(keys, sqlite_url, monkeypatch):
-    issued = keys.issue_project_key("2", "machine", [])
+    issued = keys.issue_project_key("2", "machine", ["other:read"])
     service = AsyncKeyService(sqlite_url)
     spy = Spy(service, monkeypatch)
     app = asgi_face.KeyAuthMiddleware(lifespan_app, service)
@@ -92,7 +92,7 @@ async def test_the_lifespan_starts_and_closes_the_service(keys, sqlite_url, monk
 
 
 async def test_an_app_without_lifespan_is_served_all_the_same(keys, sqlite_url):
-    issued = keys.issue_project_key("2", "machine", [])
+    issued = keys.issue_project_key("2", "machine", ["other:read"])
     service = AsyncKeyService(sqlite_url)
     app = asgi_face.KeyAuthMiddleware(no_lifespan_app, service)
     said, answers, error = await run_lifespan(app, [bearer(issued.token)])
@@ -103,7 +103,7 @@ async def test_an_app_without_lifespan_is_served_all_the_same(keys, sqlite_url):
 
 
 async def test_a_server_that_has_no_lifespan_is_served_all_the_same(keys, sqlite_url, runner):
-    issued = keys.issue_project_key("2", "machine", [])
+    issued = keys.issue_project_key("2", "machine", ["other:read"])
     sent = []
 
     async def send(message):

@@ -8,7 +8,7 @@ from faces.credentials import bearer
 
 
 def test_an_answer_says_that_it_varies(request, keys):
-    headers = bearer(keys.issue_project_key("2", "a", []).token)
+    headers = bearer(keys.issue_project_key("2", "a", ["other:read"]).token)
     for kind in ("asgi", "wsgi"):
         face = request.getfixturevalue(kind)
         assert face.ask([], "/open").all("vary") == ["Authorization"]

@@ -36,7 +36,7 @@ class Body:
 
 
 def test_a_body_is_drawn_and_closed_within_the_request(wsgi, keys):
-    issued = keys.issue_project_key("2", "a", [])
+    issued = keys.issue_project_key("2", "a", ["other:read"])
     seen = []
     body = Body([b"1", b"2"], seen)
     answer = serve(wsgi, answering(body), bearer(issued.token))
@@ -51,7 +51,7 @@ def test_a_body_is_drawn_and_closed_within_the_request(wsgi, keys):
 
 
 def test_a_generator_that_the_server_never_closes_does_not_leak(wsgi, keys):
-    issued = keys.issue_project_key("2", "a", [])
+    issued = keys.issue_project_key("2", "a", ["other:read"])
     seen = []
 
     def stream():
@@ -73,7 +73,7 @@ def test_a_generator_that_the_server_never_closes_does_not_leak(wsgi, keys):
 
 
 def test_two_bodies_drawn_in_turns_keep_apart(wsgi, keys):
-    one, two = (keys.issue_project_key("2", label, []) for label in "ab")
+    one, two = (keys.issue_project_key("2", label, ["other:read"]) for label in "ab")
 
     def stream():
         for _ in range(3):
@@ -87,7 +87,7 @@ def test_two_bodies_drawn_in_turns_keep_apart(wsgi, keys):
 
 
 def test_a_failing_body_leaves_nothing_behind(wsgi, keys):
-    headers = bearer(keys.issue_project_key("2", "a", []).token)
+    headers = bearer(keys.issue_project_key("2", "a", ["other:read"]).token)
 
     class Unwilling:
         def __iter__(self):

@@ -7,6 +7,7 @@ one round trip instead of three.
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
@@ -48,6 +49,16 @@ def parse_url(database: str) -> URL:
             "database: SQLite has no host: write sqlite:///file.db, with three slashes."
         )
     return url.set(drivername=backend)
+
+
+def check_driver(url: URL) -> None:
+    """Find the driver of a database, without importing it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message names the extra.
+    """
+    if url.get_backend_name() == "postgresql" and find_spec("psycopg") is None:
+        raise _driver_missing("no module named 'psycopg'")
 
 
 def _options(url: URL, settings: Settings) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def make_async_engine(url: URL, settings: Settings) -> AsyncEngine:
         raise _driver_missing(error) from error
 
 
-def _driver_missing(error: Exception) -> ModuleNotFoundError:
+def _driver_missing(error: object) -> ModuleNotFoundError:
     return ModuleNotFoundError(
         f"PostgreSQL needs the driver that comes with keymw[postgres] ({error}): "
         'pip install "keymw[postgres]"'
@@ -133,6 +144,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     """Let readers go on while another process writes, and keep what was committed."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
+    # Not NORMAL, under which the last commits, a revoke perhaps, are lost with the power.
+    cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

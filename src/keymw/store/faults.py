@@ -12,6 +12,7 @@ _ADVICE = (
     ("unable to open database file", "make its folder, and let this process write there."),
     ("readonly database", "let this process write to its file and its folder."),
     ("disk is full", "make room where its file is."),
+    ("disk I/O error", "its disk fails, or is full: make room where its file is."),
     ("not a database", "its file is something else: correct the path."),
     ("malformed", "its file is damaged: restore it from a copy."),
     ("is locked", "another process kept its lock longer than store_timeout."),
@@ -22,6 +23,7 @@ _ADVICE = (
     ("invalid connection option", "correct its URL."),
     ("invalid port number", "correct its URL."),
     ("connection is bad", "check its URL, and that PostgreSQL runs there."),
+    ("failed to resolve host", "correct its URL."),
     ("connection failed", "check its URL, and that PostgreSQL runs there."),
     ("connection timeout expired", "check its URL, and that PostgreSQL runs there."),
 )

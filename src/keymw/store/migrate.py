@@ -29,8 +29,11 @@ def migrate(connection: Connection) -> None:
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         _upgrade(connection)
-    finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
+    except BaseException:
+        # It is not fit for another word, and what went wrong must not be lost over that.
+        connection.invalidate()
+        raise
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
 
 
 def _upgrade(connection: Connection) -> None:

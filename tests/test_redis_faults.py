@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 import redis
@@ -149,10 +150,6 @@ def raw(redis_url):
         yield client
 
 
-def name(token):
-    return f"keymw:v:{digest(token.encode()).hex()}"
-
-
 @pytest.fixture
 async def one(services, sqlite_url, redis_url):
     service = services(sqlite_url, redis=redis_url)
@@ -161,7 +158,15 @@ async def one(services, sqlite_url, redis_url):
     return service
 
 
-async def test_another_keys_value_is_nobodys(one, raw):
+@pytest.fixture
+async def name(one):
+    """What a token's value is called in Redis: that of this database."""
+    oldest, *_ = await one.deps.store.signing_keys()
+    store = sha256(b"keymw names" + oldest).hexdigest()[:16]
+    return lambda token: f"keymw:v:{store}:{digest(token.encode()).hex()}"
+
+
+async def test_another_keys_value_is_nobodys(one, raw, name):
     strong, weak = await one.personal_key(scopes=["*"]), await one.project_key(["other:read"])
     await one.verify(strong.token)
     raw.set(name(weak.token), raw.get(name(strong.token)))
@@ -173,7 +178,7 @@ async def test_another_keys_value_is_nobodys(one, raw):
 
 
 async def test_another_databases_values_are_not_believed(services, tmp_path, redis_url, raw):
-    """Two databases on one Redis by mistake, with the same secret in both."""
+    """Two databases on one Redis, with the same secret in both, and values that got crossed."""
     token = generate("phs_")
     pair = [services(f"sqlite:///{tmp_path}/{n}.db", redis=redis_url) for n in "ab"]
     for number, service in enumerate(pair):
@@ -182,15 +187,34 @@ async def test_another_databases_values_are_not_believed(services, tmp_path, red
         await service.import_key(
             "project_secret", digest(token.encode()).hex(), "x", ["other:read"], project_id=number
         )
-    for _ in range(2):
+    for crossed in (False, True):
         for number, service in enumerate(pair):
             service.service._local.clear()
             assert (await service.verify(token)).principal.project_id == str(number)
             assert service.service.stats().l2_hits == 0
+        if not crossed:
+            first, second = raw.scan_iter("keymw:v:*")
+            values = raw.mget(first, second)
+            raw.mset({first: values[1], second: values[0]})
+
+
+async def test_another_databases_changes_are_not_heard(services, tmp_path, redis_url):
+    pair = [services(f"sqlite:///{tmp_path}/{n}.db", redis=redis_url) for n in "ab"]
+    for service in pair:
+        await service.migrate()
+        await service.listening()
+    one, other = pair
+    issued = await other.personal_key()
+    for _ in range(2):
+        await one.deactivate_user("ann")
+        await one.activate_user("ann")
+        assert await other.reason(issued.token) is None
+    other.service._local.clear()
+    assert await other.reason(issued.token) is None
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"k1.", b"k1." + b"x" * 500])
-async def test_a_value_that_was_written_by_somebody_else_is_a_miss(one, raw, value):
+async def test_a_value_that_was_written_by_somebody_else_is_a_miss(one, raw, value, name):
     issued = await one.project_key()
     raw.set(name(issued.token), value)
     assert await one.counted(one.verify(issued.token)) == {"store_reads": 1}
@@ -198,7 +222,7 @@ async def test_a_value_that_was_written_by_somebody_else_is_a_miss(one, raw, val
     assert await one.counted(one.verify(issued.token)) == {"l2_hits": 1}  # and is mended
 
 
-async def test_nothing_but_a_grant_of_the_store_is_ever_in_redis(one, raw):
+async def test_nothing_but_a_grant_of_the_store_is_ever_in_redis(one, raw, name):
     good, dead = await one.project_key(), await one.personal_key()
     await one.deactivate_user("ann")
     for token in (good.token, dead.token, generate("phs_")):
@@ -245,7 +269,7 @@ async def test_a_value_from_the_future_is_not_believed(aging, clock):
 
 
 @pytest.mark.parametrize("left", [0.05, 29.0])
-async def test_no_cache_outlives_a_key(aging, clock, raw, left):
+async def test_no_cache_outlives_a_key(aging, clock, raw, left, name):
     one, other = aging
     issued = await one.project_key(expires_at=clock.now() + timedelta(seconds=left))
     for service in aging:

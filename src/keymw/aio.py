@@ -8,6 +8,7 @@ is bound to no loop: its connections are the service's.
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,7 @@ class _Batched:
     """The shared cache of one loop: single questions go out together, the rest as it comes."""
 
     def __init__(self, cache: RedisCache) -> None:
+        self.belong_to = cache.belong_to
         self.get = Batch(cache).get
         self.fill = cache.fill
         self.publish = cache.publish
@@ -50,7 +52,11 @@ class _Loop:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.listening = asyncio.Event()
         self._ending = False
-        self.keeper = asyncio.get_running_loop().create_task(self._keep(), name="keymw")
+        self.keeper = asyncio.get_running_loop().create_task(
+            self._keep(),
+            name="keymw",
+            context=Context(),  # not that of the first request
+        )
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something to its end, whoever waits for it."""
@@ -117,6 +123,8 @@ class AsyncKeyService(Operations):
         running = asyncio.get_running_loop()
         state = self._loops.get(running)
         if state is None or state.keeper.done():
+            for loop in [loop for loop in self._loops if loop.is_closed()]:
+                del self._loops[loop]
             deps = self._open()
             state = _Loop(deps, owns_store=deps.store is not self._sqlite)
             self._loops[running] = state

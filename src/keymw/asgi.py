@@ -172,9 +172,22 @@ class _Request(Access):
         if kind.endswith(".response.start"):
             self.started = True
             message = {**message, "headers": _with_vary(message.get("headers", ()))}
+        elif kind == "http.response.body" and not message.get("more_body"):
+            return self._send_last(message)
         elif kind == "websocket.accept":
             self.accepted = True
         return self._send(message)
+
+    async def _send_last(self, message: Message) -> None:
+        """Send the end of an answer, within which servers start the next request of a connection.
+
+        As a task, which copies the context: this request's must not be in it.
+        """
+        token = current.set(None)
+        try:
+            await self._send(message)
+        finally:
+            current.reset(token)
 
     async def refuse(self, scope: Scope, denied: Denied) -> None:
         """Send a refusal that no framework has answered."""

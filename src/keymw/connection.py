@@ -39,7 +39,7 @@ def _called_with(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection | 
         if args and _is_endpoint(args[0]):
             own: Connection = args[0].scope
             return own
-    if len(args) >= _ASGI and isinstance(args[-_ASGI], dict) and "type" in args[-_ASGI]:
+    if len(args) >= _ASGI and isinstance(args[-_ASGI], dict) and "headers" in args[-_ASGI]:
         return cast("Connection", args[-_ASGI])
     if len(args) >= _WSGI and isinstance(args[-_WSGI], dict) and "REQUEST_METHOD" in args[-_WSGI]:
         return cast("Connection", args[-_WSGI])

@@ -42,7 +42,8 @@ def require_scopes(
         scopes: `object:read` or `object:write`; none of them: any valid key of the kinds.
         kinds: kinds of key that the route takes. Humans configure, machines execute: project
             secret keys are taken only where this says so.
-        project: name of the path parameter that must be the key's project.
+        project: name of the path parameter that must be the key's project. Without it, the limits
+            of a personal key are the view's to apply (`principal.projects`, `.organizations`).
 
     Raises:
         InvalidInput: (when decorating) a scope or kind is not one.

@@ -141,6 +141,10 @@ class Store(Protocol):
 class SharedCache(Protocol):
     """Redis, or nothing. It never raises: an outage is a miss, or an unacknowledged message."""
 
+    def belong_to(self, store: str) -> None:
+        """Keep apart from other databases' values and changes, from before the first use."""
+        ...
+
     async def get(self, digest: bytes) -> bytes | None:
         """Return the value under a digest, as it lies there."""
         ...

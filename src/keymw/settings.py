@@ -48,8 +48,8 @@ class Settings:
     #: Seconds without a question to Redis after it has failed: those who had asked already have
     #: waited for it, then one request in each such span does.
     redis_retry: float = 1.0
-    #: Start of every name in Redis. Services on different databases that share a Redis need
-    #: different ones: they never believe each other's values, but would hear each other's changes.
+    #: Start of every name in Redis. Services on different databases are kept apart anyway; those on
+    #: a copy of a database, which has its signing key too, need a prefix, or a Redis, of their own.
     redis_prefix: str = "keymw"
 
     #: Seconds that the database may take to give a connection, or to answer once. A new connection

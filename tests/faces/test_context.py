@@ -120,3 +120,25 @@ async def test_a_request_that_is_cancelled_leaves_nothing_behind(akeys):
 def test_outside_of_a_request_the_principal_is_anonymous():
     assert current_principal() == AnonymousPrincipal()
     assert current_principal().scopes == frozenset()
+
+
+async def test_what_a_server_starts_within_the_last_send_is_not_this_request(akeys):
+    """Servers begin the next request of a connection there, in a copy of the context."""
+    issued = await akeys.issue_project_key("2", "a", ["other:read"])
+    begun = []
+
+    async def send(message):
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        if is_last:
+            begun.append(asyncio.ensure_future(asyncio.to_thread(current_principal)))
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+        assert current_principal().key_id == issued.key.id  # background work goes on
+
+    face = asgi_face.KeyAuthMiddleware(app, akeys)
+    scope = AsgiHttp.__new__(AsgiHttp).scope(bearer(issued.token), "/open", "GET")
+    await face(scope, None, send)
+    assert [await task for task in begun] == [AnonymousPrincipal()]

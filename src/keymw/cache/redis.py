@@ -67,11 +67,16 @@ class RedisCache:
         self._follower = follower
         self._settle = settle
         self._prefix = settings.redis_prefix
+        self._store = ""
         self._tombstone_ms = _milliseconds(2 * settings.max_age + settings.store_timeout)
         self._breaker = breaker
         self._follower_breaker = follower_breaker
         self._cursor: bytes | None = None
         self._closed = False
+
+    def belong_to(self, store: str) -> None:
+        """Keep apart from other databases' values and changes, from before the first use."""
+        self._store = f"{store}:"
 
     async def get(self, digest: bytes) -> bytes | None:
         """Return the value under a digest, as it lies there."""
@@ -164,14 +169,14 @@ class RedisCache:
         return reply
 
     def _value(self, digest: bytes) -> str:
-        return f"{self._prefix}:v:{digest.hex()}"
+        return f"{self._prefix}:v:{self._store}{digest.hex()}"
 
     def _tombstone(self, entity: str) -> str:
-        return f"{self._prefix}:t:{entity}"
+        return f"{self._prefix}:t:{self._store}{entity}"
 
     @property
     def _stream(self) -> str:
-        return f"{self._prefix}:changes"
+        return f"{self._prefix}:{self._store}changes"
 
 
 def _flat(messages: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from keymw.errors import InvalidInput, KeyNotFound, KeyNotUsable
+from keymw.errors import InvalidInput, KeyNotFound, KeyNotUsable, StoreUnavailable
+from keymw.flows.deps import shared_cache
 from keymw.model import IssuedKey, Key, Propagation
 from keymw.ports import Update
 from keymw.scopes import check_grant
@@ -125,5 +126,9 @@ def _require_usable(key: Key, now: datetime) -> None:
 async def _announce(deps: Deps, invalidation: Invalidation) -> Propagation:
     """Tell everybody of a committed change; this process believes it in any case."""
     deps.local.invalidate(invalidation)
-    acknowledged = deps.shared is not None and await deps.shared.publish(invalidation)
+    try:
+        shared = await shared_cache(deps)
+    except StoreUnavailable:  # gone since the commit: the change holds, and nobody was told
+        shared = None
+    acknowledged = shared is not None and await shared.publish(invalidation)
     return Propagation(acknowledged, timedelta(seconds=deps.settings.max_age))

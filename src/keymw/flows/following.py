@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keymw.errors import NotMigrated, SharedCacheUnavailable, StoreUnavailable
+from keymw.flows.deps import shared_cache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,13 +24,14 @@ async def follow(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
     """
     seq: int | None = None
     while True:
+        shared = None
         try:
+            shared = await shared_cache(deps)
             seq = await _position(deps) if seq is None else await _poll(deps, seq)
         except StoreUnavailable:
             deps.counters.store_errors += 1
         # Counted from here, so that a slow database is not asked without a pause.
         next_poll = deps.clock.monotonic() + deps.settings.poll_interval
-        shared = deps.shared
         while (left := next_poll - deps.clock.monotonic()) > 0:
             if shared is not None and not await _listen(deps, shared, left):
                 shared = None  # until the next look into the feed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from keymw.cache import codec
 from keymw.cache.local import Entry
 from keymw.errors import StoreUnavailable
+from keymw.flows.deps import shared_cache
 from keymw.http import UNAVAILABLE
 from keymw.model import Granted
 from keymw.policy import judge
@@ -53,11 +54,10 @@ async def load(deps: Deps, digest: bytes) -> Verdict:
 
 
 async def _ask_shared(deps: Deps, digest: bytes) -> Entry | None:
-    if deps.shared is None:
+    shared = await shared_cache(deps)
+    if shared is None:
         return None
-    if not deps.signing_keys:
-        deps.signing_keys = await deps.store.signing_keys()
-    entry = _believe(deps, digest, await deps.shared.get(digest))
+    entry = _believe(deps, digest, await shared.get(digest))
     if entry is not None:
         deps.counters.l2_hits += 1
     return entry

@@ -89,12 +89,13 @@ class Threaded:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
     async def _hop_in_time(self, function: Callable[[], T]) -> T:
-        try:
-            async with asyncio.timeout(_patience(self._engine)):
-                return await self._hop(function)
-        except TimeoutError:
-            # What has not begun by now never does: its future is cancelled.
-            raise StoreUnavailable("The database cannot answer: all threads are busy.") from None
+        job = self._executor.submit(function)
+        future = asyncio.wrap_future(job)
+        done, _ = await asyncio.wait({future}, timeout=_patience(self._engine))
+        if not done and job.cancel():
+            raise StoreUnavailable("The database cannot answer: all threads are busy.")
+        # What has begun has its own deadline, and may be a change: its end is waited for.
+        return await future
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that changes nothing."""

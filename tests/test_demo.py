@@ -29,6 +29,15 @@ ROOT = Path(__file__).parents[1]
 DEMO = [sys.executable, str(ROOT / "examples" / "demo.py")]
 ROW = re.compile(r"^ ?(\d+) (.+?)  +([12])  +(\d{3})  +(\d{3})(.*?)  +(store|L1|L2|-)  +\d+\.\d$")
 HELD = re.compile(r"refused by worker 1 after ([\d.]+) ms, by worker 2 after ([\d.]+) ms")
+#: The same, listening to Ctrl-C even if the tests are a shell's job in the background.
+LISTENING = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+ATTENTIVE_DEMO = [sys.executable, "-c", LISTENING, DEMO[1]]
 
 #: What is sent, to which worker, what is expected, where the key comes from.
 STORY = [
@@ -170,7 +179,7 @@ SABOTAGE = {
 
 @pytest.mark.parametrize(("change", "said"), SABOTAGE.values(), ids=SABOTAGE)
 def test_a_wrong_row_is_named_and_fails(monkeypatch, change, said):
-    real = demo.refusals
+    real, handler = demo.refusals, signal.getsignal(signal.SIGINT)
 
     def sabotaged(tokens):
         steps = real(tokens)
@@ -184,7 +193,7 @@ def test_a_wrong_row_is_named_and_fails(monkeypatch, change, said):
     assert said in line
     assert result.stdout.count("<-- WRONG") == 1
     assert "All 14" not in result.stdout
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_worker_that_does_not_start_is_shown(environment, tmp_path):
@@ -225,7 +234,7 @@ def test_tokens_are_not_in_a_row_of_the_story():
 def serving(environment):
     """Run the demo until it serves; gives the process and all that it has said."""
     with subprocess.Popen(
-        [*DEMO, "--serve"],
+        [*ATTENTIVE_DEMO, "--serve"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -290,7 +299,11 @@ def test_other_ends_clean_up_too(environment, number, expected):
 
 def test_ctrl_c_in_the_middle(environment):
     with subprocess.Popen(
-        DEMO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ATTENTIVE_DEMO,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout.readline().startswith("keymw ")
         process.send_signal(signal.SIGINT)

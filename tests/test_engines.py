@@ -287,6 +287,8 @@ async def test_busy_threads_hold_nobody(sqlite_url):
         finally:
             release.set()
             await asyncio.wait(hanging)
+        # They had begun, so their end was waited for: no error says that a change has failed.
+        assert [task.exception() for task in hanging] == [None, None]
         assert await store.position() == 0
         assert len(begun) == 2
 

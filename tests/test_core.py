@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
-from keymw import AsyncKeyService, KeyNotFound, KeyService, Reason, StoreUnavailable
+from either import soon
+from keymw import (
+    AsyncKeyService,
+    KeyNotFound,
+    KeyService,
+    Reason,
+    Settings,
+    StoreUnavailable,
+)
 from keymw.store.sql import SqlStore
 
 
@@ -61,6 +70,8 @@ def test_nothing_is_kept_of_loops_that_were_closed_in_the_middle(sqlite_url):
         loop = asyncio.new_event_loop()
         loop.run_until_complete(service.migrate())
         loop.close()  # with the service's task still in it
+        del loop
+        gc.collect()
     assert len(service._loops) == 1
 
     async def ends():
@@ -68,3 +79,31 @@ def test_nothing_is_kept_of_loops_that_were_closed_in_the_middle(sqlite_url):
 
     asyncio.run(ends())
     assert len(service._loops) <= 1
+
+
+async def test_a_defect_in_listening_is_logged_and_does_not_make_deaf(
+    services, sqlite_url, monkeypatch, caplog
+):
+    quick = Settings(poll_interval=0.05)
+    one, other = (services(sqlite_url, settings=quick) for _ in range(2))
+    await one.migrate()
+    issued = await one.project_key()
+    await other.listening()
+    assert await other.reason(issued.token) is None
+    real, failures = SqlStore.feed, []
+
+    async def feed(self, after, limit):
+        if len(failures) < 2:
+            failures.append(after)
+            raise ValueError("a defect")
+        return await real(self, after, limit)
+
+    monkeypatch.setattr(SqlStore, "feed", feed)
+    await soon(lambda: len(failures) == 2)
+    await one.revoke(issued.key.id)
+
+    async def refused():
+        return await other.reason(issued.token) is Reason.REVOKED
+
+    await soon(refused)
+    assert caplog.text.count("listening for changes failed and begins anew") == 2

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw import flows
 from keymw.cache.batch import Batch
+from keymw.core import stay_informed
 from keymw.http import UNAVAILABLE
 from keymw.operations import Operations
 
@@ -69,7 +70,7 @@ class _Loop:
         """Listen once somebody has a cache to keep true; close everything when the loop ends."""
         try:
             await self.listening.wait()
-            await flows.follow(self.deps, _nap)
+            await stay_informed(self.deps, _nap)
         finally:
             self._ending = True
             if self.deps.shared is not None:

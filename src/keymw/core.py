@@ -25,7 +25,7 @@ from keymw.settings import Settings
 from keymw.tokens import digest, is_presentable, is_well_formed
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from typing import Self
 
     from keymw.flows import Deps
@@ -217,6 +217,21 @@ class Core(ABC):
         """Forget what belongs to the parent: its connections, threads, locks and caches."""
         _abandoned.append(vars(self).copy())
         self._begin()
+
+
+async def stay_informed(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
+    """Follow what others change until `nap` says that it is time to stop, whatever goes wrong."""
+    while True:
+        try:
+            await flows.follow(deps, nap)
+        except Exception:
+            # A process that is deaf goes on to believe what it has: it must not stay so in silence.
+            log.exception("keymw: listening for changes failed and begins anew.")
+            deps.local.clear()
+            if await nap(deps.settings.poll_interval):
+                return
+        else:
+            return
 
 
 #: What children inherited: never closed, because closing would speak over the parent's sockets.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from keymw import flows
 from keymw._step import run_now
-from keymw.core import Core
+from keymw.core import Core, stay_informed
 from keymw.http import UNAVAILABLE
 from keymw.operations import Operations
 
@@ -182,4 +182,4 @@ def _follow_until(deps: Deps, stopping: threading.Event) -> None:
     async def nap(seconds: float) -> bool:
         return stopping.wait(seconds) if seconds else stopping.is_set()
 
-    run_now(flows.follow(deps, nap))
+    run_now(stay_informed(deps, nap))

@@ -91,6 +91,8 @@ class Threaded:
     async def _hop_in_time(self, function: Callable[[], T]) -> T:
         job = self._executor.submit(function)
         future = asyncio.wrap_future(job)
+        # A caller that is cancelled never looks at it, and asyncio would complain of that.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         done, _ = await asyncio.wait({future}, timeout=_patience(self._engine))
         if not done and job.cancel():
             raise StoreUnavailable("The database cannot answer: all threads are busy.")

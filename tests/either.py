@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 
+from keymw import AsyncKeyService
 from keymw.tokens import generate
 
 
@@ -44,11 +45,17 @@ class Either:
 
     async def listening(self):
         """Wait until the service hears what others change, so that L1 is not emptied any more."""
+        before = -1 if self._has_begun() else self.service._local.generation
         await self.verify(generate("phs_"))
-        await soon(lambda: self.service._local.generation)
+        await soon(lambda: self.service._local.generation > max(before, 0))
         if self.deps.shared is not None:
             cache = self.deps.shared.follow.__self__
             await soon(lambda: cache._cursor)
+
+    def _has_begun(self):
+        if isinstance(self.service, AsyncKeyService):
+            return self.service._loop().listening.is_set()
+        return self.service._follower is not None
 
     async def counted(self, work):
         """Return which counters some work has moved, and by how much."""

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import time
 
-from keymw import AsyncKeyService
 from keymw.tokens import generate
 
 
@@ -44,18 +43,10 @@ class Either:
         return getattr(await self.verify(token), "reason", None)
 
     async def listening(self):
-        """Wait until the service hears what others change, so that L1 is not emptied any more."""
-        before = -1 if self._has_begun() else self.service._local.generation
+        """Wait until the service hears what others change, and believes its caches."""
         await self.verify(generate("phs_"))
-        await soon(lambda: self.service._local.generation > max(before, 0))
-        if self.deps.shared is not None:
-            cache = self.deps.shared.follow.__self__
-            await soon(lambda: cache._cursor)
-
-    def _has_begun(self):
-        if isinstance(self.service, AsyncKeyService):
-            return self.service._loop().listening.is_set()
-        return self.service._follower is not None
+        local = self.service._local
+        await soon(lambda: self.service._clock.monotonic() < local.fence.until)
 
     async def counted(self, work):
         """Return which counters some work has moved, and by how much."""

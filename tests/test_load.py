@@ -10,7 +10,7 @@ from keymw import Granted, Reason, Settings, StoreUnavailable
 from keymw.flows import following
 from keymw.tokens import digest, generate
 
-NEVER_POLLS = Settings(poll_interval=60.0)
+NEVER_POLLS = Settings(poll_interval=60.0, unacknowledged_bound=600.0)
 
 
 class Store:

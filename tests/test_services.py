@@ -23,7 +23,7 @@ from keymw import (
 )
 from keymw.tokens import generate
 
-NEVER_POLLS = Settings(poll_interval=60.0)
+NEVER_POLLS = Settings(poll_interval=60.0, unacknowledged_bound=600.0)
 POLLS = Settings(poll_interval=0.05)
 
 

@@ -1,8 +1,8 @@
 """`AsyncKeyService`: for ASGI apps. The same methods as `KeyService`, awaited.
 
-What belongs to an event loop (clients, connections, loads in flight, the task that listens) is
-kept by loop and ends with it, so one service may outlive several loops, as it does in tests. SQLite
-is bound to no loop: its connections are the service's.
+What belongs to an event loop (clients, connections, loads in flight) is kept by loop and ends with
+it, so one service may outlive several loops, as it does in tests. SQLite is bound to no loop: its
+connections are the service's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw import flows
 from keymw.cache.batch import Batch
-from keymw.core import stay_informed
+from keymw.cache.local import Entry
 from keymw.http import UNAVAILABLE
 from keymw.operations import Operations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keymw.flows import Deps
     from keymw.model import Verdict
     from keymw.ports import Store
+    from keymw.watch import Watch
 
 T = TypeVar("T")
 
@@ -37,9 +38,10 @@ class _Batched:
     def __init__(self, cache: RedisCache) -> None:
         self.belong_to = cache.belong_to
         self.get = Batch(cache).get
+        self.reserve = cache.reserve
         self.fill = cache.fill
+        self.release = cache.release
         self.publish = cache.publish
-        self.follow = cache.follow
         self.aclose = cache.aclose
 
 
@@ -49,10 +51,10 @@ class _Loop:
     def __init__(self, deps: Deps, *, owns_store: bool) -> None:
         self.deps = deps
         self._owns_store = owns_store
-        self.flights: dict[tuple[bytes, int], asyncio.Task[Verdict]] = {}
+        self.flights: dict[tuple[bytes, int], asyncio.Task[Entry]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.listening = asyncio.Event()
-        self._ending = False
+        self._watch: Watch | None = None
+        self._begun: asyncio.Task[None] | None = None
         self.keeper = asyncio.get_running_loop().create_task(
             self._keep(),
             name="keymw",
@@ -67,45 +69,39 @@ class _Loop:
         return task
 
     async def _keep(self) -> None:
-        """Listen once somebody has a cache to keep true; close everything when the loop ends."""
+        """Close everything when the loop ends."""
         try:
-            await self.listening.wait()
-            await stay_informed(self.deps, _nap)
+            await asyncio.get_running_loop().create_future()  # until it is cancelled
         finally:
-            self._ending = True
             if self.deps.shared is not None:
                 await self.deps.shared.aclose()
             if self._owns_store:
                 await self.deps.store.aclose()
 
-    async def end(self) -> None:
-        """Stop to listen, and close everything.
+    async def begin(self, watch: Watch | None, seconds: float) -> None:
+        """Wait until those who listen for changes have asked once."""
+        if watch is None or watch.has_tried:
+            return
+        if self._begun is None or self._watch is not watch:
+            self._watch = watch
+            self._begun = self.start(asyncio.to_thread(watch.wait, seconds))
+        await asyncio.wait({self._begun})
 
-        A cancellation can get lost in a client (`asyncio.wait_for` before Python 3.12), so it is
-        repeated until it has arrived.
-        """
-        while not self.keeper.done():
-            if not self._ending:
-                self.keeper.cancel()
-            await asyncio.wait({self.keeper}, timeout=0.1)
+    async def end(self) -> None:
+        """Close everything."""
+        self.keeper.cancel()
+        await asyncio.wait({self.keeper})
 
 
 def _landed(
-    flights: dict[tuple[bytes, int], asyncio.Task[Verdict]],
+    flights: dict[tuple[bytes, int], asyncio.Task[Entry]],
     name: tuple[bytes, int],
-    flight: asyncio.Task[Verdict],
+    flight: asyncio.Task[Entry],
 ) -> None:
     """Let the next caller ask anew; look at the error even if nobody waits for it any more."""
     flights.pop(name, None)
     if not flight.cancelled():
         flight.exception()
-
-
-async def _nap(seconds: float) -> bool:
-    """Sleep; True if the loop is ending and the cancellation that said so got lost."""
-    await asyncio.sleep(seconds)
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class AsyncKeyService(Operations):
@@ -136,6 +132,8 @@ class AsyncKeyService(Operations):
         """Hold nothing of a loop that is over: there may be a new one for each call."""
         if self._loops.get(loop) is state:
             del self._loops[loop]
+        if not self._loops:
+            self._end_watch()
 
     def _open(self) -> Deps:
         from keymw.store.engines import make_engine  # noqa: PLC0415
@@ -152,18 +150,18 @@ class AsyncKeyService(Operations):
                 self._sqlite = SqlStore(Threaded(engine, self.settings.store_connections))
             store = self._sqlite
         if self._redis_url is None:
-            return self._make_deps(store, None)
+            return self._make_deps(store, None, asyncio.sleep)
         from keymw.cache.clients import async_cache  # noqa: PLC0415
 
         cache = async_cache(self._redis_url, self.settings, self._clock, self._counters)
-        return self._make_deps(store, _Batched(cache))
+        return self._make_deps(store, _Batched(cache), asyncio.sleep)
 
     def _deps(self) -> Deps:
         return self._loop().deps
 
-    async def _join(self, key: bytes) -> Verdict:
+    async def _join(self, key: bytes) -> Entry:
         state = self._loop()
-        state.listening.set()
+        await state.begin(self._keep_watch(), self.settings.store_timeout)
         name = (key, self._local.generation)
         flight = state.flights.get(name)
         if flight is None:
@@ -171,7 +169,7 @@ class AsyncKeyService(Operations):
             flight.add_done_callback(partial(_landed, state.flights, name))
         # Whoever is cancelled while waiting takes neither the load nor the others along.
         done, _ = await asyncio.wait({flight}, timeout=self.settings.patience)
-        return flight.result() if done else UNAVAILABLE
+        return flight.result() if done else Entry(UNAVAILABLE, 0.0)
 
     async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(self._loop().start(change))
@@ -192,13 +190,16 @@ class AsyncKeyService(Operations):
             NotMigrated: the database does not have keymw's tables.
         """
         state = self._loop()
-        state.listening.set()
         await flows.ready(state.deps)
+        await state.begin(self._keep_watch(), self.settings.store_timeout)
 
     async def aclose(self) -> None:
         """Give back what the running loop holds; the service may be used again."""
         state = self._loops.pop(asyncio.get_running_loop(), None)
+        watch = None if self._loops else self._end_watch()
         self._local.clear()
+        if watch is not None:
+            await asyncio.to_thread(watch.join, self.settings.patience)
         if state is None:
             return
         if state.tasks:

@@ -5,35 +5,44 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import threading
 import weakref
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw import flows
+from keymw._step import run_now
+from keymw.cache.fence import Fence
 from keymw.cache.local import LocalCache
 from keymw.counters import Counters
 from keymw.errors import NotMigrated, StoreUnavailable
 from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
-from keymw.model import CacheStats, Denied, Verdict
+from keymw.model import CacheStats, Denied, Granted, Verdict
+from keymw.outage import Outage
 from keymw.ports import SystemClock
 from keymw.principals import KeyKind
 from keymw.scopes import ScopeCatalog
 from keymw.settings import Settings
 from keymw.tokens import digest, is_presentable, is_well_formed
+from keymw.watch import Follower, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from typing import Self
 
+    from keymw.cache.local import Entry
     from keymw.flows import Deps
-    from keymw.ports import Clock, SharedCache, Store
+    from keymw.flows.changes import Told
+    from keymw.ports import ChangeStream, Clock, SharedCache, Store
 
 T = TypeVar("T")
 
-log = logging.getLogger("keymw")
+#: How often a lookup is repeated whose answer no longer counts by the time that its caller goes on.
+_LOOKUPS = 2
 
 
 class Core(ABC):
@@ -60,7 +69,8 @@ class Core(ABC):
             TypeError: `catalog` is no `ScopeCatalog`, or `settings` no `Settings`.
             ModuleNotFoundError: what an URL needs is not installed; the message names the extra.
         """
-        from keymw.store.engines import check_driver, parse_url  # noqa: PLC0415 - lightness
+        # Here and not above, for lightness.
+        from keymw.store.engines import check_driver, is_in_memory, parse_url  # noqa: PLC0415
 
         if not isinstance(settings, Settings):
             raise TypeError(f"settings: give Settings(…), not {type(settings).__name__}.")
@@ -75,6 +85,10 @@ class Core(ABC):
             from keymw.cache.clients import check_redis_url  # noqa: PLC0415
 
             check_redis_url(redis)
+        #: Where changes can come from that this service does not make.
+        self._sources: tuple[str, ...] = ()
+        if not is_in_memory(self._url):
+            self._sources = (flows.FEED,) if redis is None else (flows.FEED, flows.STREAM)
         self._clock: Clock = SystemClock()
         self._prefixes = tuple(
             (prefix.encode(), kind) for kind in KeyKind for prefix in settings.prefixes(kind)
@@ -85,10 +99,13 @@ class Core(ABC):
 
     def _begin(self) -> None:
         """Start with empty caches: when made, and in the child after a fork."""
-        self._local = LocalCache(self.settings.l1_size, self.settings.negative_size)
+        settings = self.settings
+        self._local = LocalCache(settings.l1_size, settings.negative_size, Fence(*self._sources))
         self._counters = Counters()
-        #: How often the store had answered when it was found to be down; None while it is not.
-        self._down_since: int | None = None
+        self._outage = Outage(self._counters)
+        self._turns = threading.Semaphore(settings.max_store_lookups)
+        self._lock = threading.Lock()
+        self._watch: Watch | None = None
 
     @classmethod
     def from_env(
@@ -120,7 +137,7 @@ class Core(ABC):
     def _deps(self) -> Deps: ...
 
     @abstractmethod
-    async def _join(self, key: bytes) -> Verdict:
+    async def _join(self, key: bytes) -> Entry:
         """Load a verdict; callers that ask for the same digest at the same time share one load."""
         ...
 
@@ -129,10 +146,72 @@ class Core(ABC):
         """Finish a change even if its caller is cancelled meanwhile."""
         ...
 
-    def _make_deps(self, store: Store, shared: SharedCache | None) -> Deps:
+    async def _settled(self, told: Told, *, wait: bool) -> Told:
+        """Wait, if that is wanted, until a change holds everywhere."""
+        return await flows.settled(self._deps(), told) if wait else told
+
+    def _make_deps(
+        self,
+        store: Store,
+        shared: SharedCache | None,
+        pause: Callable[[float], Awaitable[object]],
+    ) -> Deps:
         return flows.Deps(
-            store, shared, self._local, self._clock, self.settings, self.catalog, self._counters
+            store=store,
+            shared=shared,
+            local=self._local,
+            clock=self._clock,
+            settings=self.settings,
+            catalog=self.catalog,
+            pause=pause,
+            turns=self._turns,
+            counters=self._counters,
         )
+
+    def _blocking_store(self, connections: int) -> Store:
+        from keymw.store.engines import make_engine  # noqa: PLC0415
+        from keymw.store.runners import Inline  # noqa: PLC0415
+        from keymw.store.sql import SqlStore  # noqa: PLC0415
+
+        settings = replace(self.settings, store_connections=connections)
+        return SqlStore(Inline(make_engine(self._url, settings)))
+
+    # Listening for changes.
+
+    def _keep_watch(self) -> Watch | None:
+        """Listen from the first key that is cached; None if nobody else can change anything."""
+        if self._watch is None and self._sources:
+            with self._lock:
+                if self._watch is None:
+                    self._watch = self._make_watch()
+                    weakref.finalize(self, self._watch.stop).atexit = False
+        return self._watch
+
+    def _make_watch(self) -> Watch:
+        # Connections of their own: the leases must not wait for requests. And nothing here refers
+        # to the service, which would otherwise never be collected.
+        deps = self._make_deps(self._blocking_store(1), None, block)
+        follow = partial(flows.follow_feed, deps)
+        feed = Follower("keymw-feed", follow, lambda: None, partial(_close, deps.store))
+        if self._redis_url is None:
+            return Watch([feed])
+        from keymw.cache.clients import change_stream  # noqa: PLC0415
+
+        stream = change_stream(self._redis_url, self.settings, self._clock, self._counters)
+        deps = replace(deps, store=self._blocking_store(1))
+        follow = partial(flows.follow_stream, deps, stream)
+        end = partial(_close, stream)
+        return Watch(
+            [feed, Follower("keymw-stream", follow, end, partial(_close, deps.store, stream))]
+        )
+
+    def _end_watch(self) -> Watch | None:
+        """Tell the threads to stop, and return them: the leases that they got may run out."""
+        with self._lock:
+            watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
+        return watch
 
     # Checking credentials.
 
@@ -156,7 +235,7 @@ class Core(ABC):
         try:
             return await self._check(token)
         except StoreUnavailable as error:
-            self._note_outage(error)
+            self._outage.note(error, self._clock.monotonic())
             return UNAVAILABLE
 
     async def _verify(self, token: str) -> Verdict:
@@ -165,7 +244,7 @@ class Core(ABC):
         except NotMigrated:
             raise
         except StoreUnavailable as error:
-            self._note_outage(error)
+            self._outage.note(error, self._clock.monotonic())
             return UNAVAILABLE
 
     async def _check(self, token: bytes) -> Verdict:
@@ -176,12 +255,14 @@ class Core(ABC):
         known = self._local.get(key, self._clock.monotonic())
         if known is not None:
             return known
-        verdict = await self._join(key)
-        # The verdict itself proves nothing: it may be the shared cache's.
-        if self._down_since not in (None, self._counters.store_answers):
-            self._down_since = None
-            log.warning("keymw: the database answers again.")
-        return verdict
+        for _ in range(_LOOKUPS):
+            entry = await self._join(key)
+            now = self._clock.monotonic()
+            self._outage.look(now)
+            # Since the load has ended, its caller may have waited, or been paused, for long.
+            if not isinstance(entry.verdict, Granted) or self._local.counts(entry, now):
+                return entry.verdict
+        return UNAVAILABLE
 
     def _refuse_unread(self, token: bytes) -> Denied | None:
         """Refuse what cannot be a key, without asking anybody."""
@@ -191,12 +272,6 @@ class Core(ABC):
                     return None if is_presentable(token) else INVALID
                 return None if is_well_formed(token, prefix) else INVALID
         return UNRECOGNIZED
-
-    def _note_outage(self, error: StoreUnavailable) -> None:
-        """Say once, not once a request, that the database is gone."""
-        if self._down_since is None:
-            self._down_since = self._counters.store_answers
-            log.error("keymw: requests with API keys are answered 503: %s", error)
 
     def stats(self) -> CacheStats:
         """Return the counters of this service in this process."""
@@ -219,19 +294,14 @@ class Core(ABC):
         self._begin()
 
 
-async def stay_informed(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
-    """Follow what others change until `nap` says that it is time to stop, whatever goes wrong."""
-    while True:
-        try:
-            await flows.follow(deps, nap)
-        except Exception:
-            # A process that is deaf goes on to believe what it has: it must not stay so in silence.
-            log.exception("keymw: listening for changes failed and begins anew.")
-            deps.local.clear()
-            if await nap(deps.settings.poll_interval):
-                return
-        else:
-            return
+async def block(seconds: float) -> None:
+    """Pause in the way of blocking services."""
+    threading.Event().wait(seconds)
+
+
+def _close(*ports: Store | ChangeStream) -> None:
+    for port in ports:
+        run_now(port.aclose())
 
 
 #: What children inherited: never closed, because closing would speak over the parent's sockets.

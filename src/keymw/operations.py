@@ -198,8 +198,16 @@ class Operations(Core):
         label: str | None = None,
         scopes: Iterable[str] | None = None,
         actor: str | None = None,
+        wait: bool = False,
     ) -> Key:
         """Change a key's label or scopes; what is not given stays.
+
+        Args:
+            key_id: which key.
+            label: as in `issue_project_key`.
+            scopes: as in `issue_project_key`.
+            actor: who does it, for the activity log.
+            wait: as in `revoke`.
 
         Returns:
             The key as it is now; its `propagation` says when that holds everywhere.
@@ -213,10 +221,16 @@ class Operations(Core):
         key = check_id("key_id", key_id)
         label = None if label is None else check_label(label)
         change = flows.update(self._deps(), key, label, scopes, check_actor(actor))
-        return await self._lasting(change)
+        changed = await self._lasting(change)
+        return await self._settled(changed, wait=wait)
 
     async def roll(
-        self, key_id: str, *, grace: timedelta = timedelta(0), actor: str | None = None
+        self,
+        key_id: str,
+        *,
+        grace: timedelta = timedelta(0),
+        actor: str | None = None,
+        wait: bool = False,
     ) -> IssuedKey:
         """Give a key a new secret; id, label and scopes stay.
 
@@ -225,6 +239,7 @@ class Operations(Core):
             grace: how long the old secret still works. Rolling again never extends it, and
                 revoking ends it at once.
             actor: who does it, for the activity log.
+            wait: as in `revoke`.
 
         Raises:
             KeyNotFound: there is none with this id.
@@ -233,41 +248,60 @@ class Operations(Core):
             StoreUnavailable: the database cannot answer.
         """
         key = check_id("key_id", key_id)
-        return await self._lasting(flows.roll(self._deps(), key, grace, check_actor(actor)))
+        change = flows.roll(self._deps(), key, grace, check_actor(actor))
+        rolled = await self._lasting(change)
+        return await self._settled(rolled, wait=wait)
 
-    async def revoke(self, key_id: str, *, actor: str | None = None) -> Propagation:
+    async def revoke(
+        self, key_id: str, *, actor: str | None = None, wait: bool = False
+    ) -> Propagation:
         """End a key for good, with the secrets that it had before.
 
         Revoking a revoked key changes nothing and tells every process once more.
+
+        Args:
+            key_id: which key.
+            actor: who does it, for the activity log.
+            wait: return only when no process accepts the key any more, whatever has broken: after
+                `Settings.unacknowledged_bound`.
+
+        Returns:
+            Whether Redis has told the other processes, and how long one of them may still accept
+            the key: `timedelta(0)` after `wait`.
 
         Raises:
             KeyNotFound: there is none with this id.
             StoreUnavailable: the database cannot answer; nothing is revoked.
         """
         key = check_id("key_id", key_id)
-        return await self._lasting(flows.revoke(self._deps(), key, check_actor(actor)))
+        told = await self._lasting(flows.revoke(self._deps(), key, check_actor(actor)))
+        return await self._settled(told, wait=wait)
 
-    async def deactivate_user(self, user_id: Id, *, actor: str | None = None) -> Propagation:
+    async def deactivate_user(
+        self, user_id: Id, *, actor: str | None = None, wait: bool = False
+    ) -> Propagation:
         """End all personal keys of a user in one step; project keys are not touched.
 
-        The user need not be known before.
+        The user need not be known before. `wait` is as in `revoke`.
 
         Raises:
             StoreUnavailable: the database cannot answer; nothing is changed.
         """
         user = check_id("user_id", user_id)
         change = flows.set_user(self._deps(), user, active=False, actor=check_actor(actor))
-        return await self._lasting(change)
+        return await self._settled(await self._lasting(change), wait=wait)
 
-    async def activate_user(self, user_id: Id, *, actor: str | None = None) -> Propagation:
-        """Give a user's personal keys back, as they were.
+    async def activate_user(
+        self, user_id: Id, *, actor: str | None = None, wait: bool = False
+    ) -> Propagation:
+        """Give a user's personal keys back, as they were. `wait` is as in `revoke`.
 
         Raises:
             StoreUnavailable: the database cannot answer; nothing is changed.
         """
         user = check_id("user_id", user_id)
         change = flows.set_user(self._deps(), user, active=True, actor=check_actor(actor))
-        return await self._lasting(change)
+        return await self._settled(await self._lasting(change), wait=wait)
 
     async def history(
         self,

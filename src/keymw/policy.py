@@ -39,6 +39,8 @@ class Record:
     owner_active: bool = True
     #: 0 for a user that nobody has ever deactivated.
     owner_version: int = 0
+    #: Number of the last event that had happened when this was read: what came later is not in it.
+    position: int = 0
 
     @property
     def entities(self) -> tuple[tuple[str, int], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Invalidation:
 
     entity: str
     version: int
+    #: Number of the event; 0 where an old change is only told once more.
+    seq: int = 0
     #: Digests under which values of the entity may lie in the shared cache.
     digests: tuple[bytes, ...] = ()
 
@@ -117,8 +120,11 @@ class Store(Protocol):
         """Return the activity log, newest first."""
         ...
 
-    async def feed(self, after: int, limit: int) -> Sequence[tuple[int, Invalidation]]:
-        """Return invalidations numbered above `after`, in order, without digests."""
+    async def feed(self, after: int, limit: int) -> tuple[int, Sequence[Invalidation]]:
+        """Return the number of the last event, and the events above `after`, in order.
+
+        If there are more than `limit`, the newest ones. They come without digests.
+        """
         ...
 
     async def position(self) -> int:
@@ -138,8 +144,22 @@ class Store(Protocol):
         ...
 
 
+class Turn(Enum):
+    """Who reads the store for a key that the shared cache does not have."""
+
+    #: The caller, who is to fill what it finds.
+    MINE = auto()
+    #: Another process; a little later the value should be there.
+    TAKEN = auto()
+    #: The shared cache cannot say: the caller, and there is nothing to fill.
+    NONE = auto()
+
+
 class SharedCache(Protocol):
-    """Redis, or nothing. It never raises: an outage is a miss, or an unacknowledged message."""
+    """Redis, or nothing. It never raises: an outage is a miss, or an unacknowledged message.
+
+    It holds bytes and understands none of them.
+    """
 
     def belong_to(self, store: str) -> None:
         """Keep apart from other databases' values and changes, from before the first use."""
@@ -149,26 +169,57 @@ class SharedCache(Protocol):
         """Return the value under a digest, as it lies there."""
         ...
 
-    async def fill(
-        self, digest: bytes, value: bytes, entities: tuple[tuple[str, int], ...], ttl: float
-    ) -> bool:
-        """Store a value for `ttl` seconds, unless one of its entities has a newer version.
+    async def reserve(self, digest: bytes, token: bytes, useless: bytes) -> bytes | Turn:
+        """Return the value if one is there by now other than `useless`; else whose turn it is.
 
-        False if one has: then the value must not be used either.
+        `MINE` leaves the token there for a while; a change takes it away with the value.
         """
         ...
 
-    async def publish(self, invalidation: Invalidation) -> bool:
-        """Delete the values, remember the version, tell every process. True if Redis has it."""
+    async def fill(self, digest: bytes, token: bytes, value: bytes, ttl: float) -> bool:
+        """Store a value for `ttl` seconds, in the place of the token.
+
+        False if the token is gone: a change has overtaken the value, which must not be used either.
+        """
         ...
 
-    async def follow(self, timeout: float) -> Sequence[Invalidation]:  # noqa: ASYNC109
-        """Wait at most `timeout` seconds for invalidations.
+    async def release(self, digest: bytes, token: bytes) -> None:
+        """Take the token back, for there is nothing to fill."""
+        ...
 
-        The one method that raises, `SharedCacheUnavailable`: its caller has to know.
+    async def publish(self, digests: Sequence[bytes], message: bytes) -> bool:
+        """Delete values and tokens, and tell every process. True if Redis has done both."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back the connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a stream has told."""
+
+    messages: Sequence[bytes]
+    #: Whether these are all messages since the last time.
+    complete: bool
+
+
+class ChangeStream(Protocol):
+    """The messages that `SharedCache.publish` sends."""
+
+    def belong_to(self, store: str) -> None:
+        """Keep apart from other databases' messages, from before the first use."""
+        ...
+
+    async def read(self, timeout: float) -> Heard:  # noqa: ASYNC109
+        """Wait at most `timeout` seconds for messages; the first call only takes a stand.
+
+        Raises:
+            SharedCacheUnavailable: Redis cannot be listened to, or the stream has been closed.
         """
         ...
 
     async def aclose(self) -> None:
-        """Give back the connections, and end a wait for invalidations."""
+        """Give back the connection, and end a wait for messages."""
         ...

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from keymw import flows
 from keymw._step import run_now
-from keymw.core import Core, stay_informed
+from keymw.cache.local import Entry
+from keymw.core import Core, block
 from keymw.http import UNAVAILABLE
 from keymw.operations import Operations
 
@@ -40,11 +41,11 @@ def _blocking(
 class _Flight:
     """One load that several threads wait for. Its verdict is an outage until it is known."""
 
-    __slots__ = ("error", "landed", "verdict")
+    __slots__ = ("entry", "error", "landed")
 
     def __init__(self) -> None:
         self.landed = threading.Event()
-        self.verdict: Verdict = UNAVAILABLE
+        self.entry = Entry(UNAVAILABLE, 0.0)
         self.error: BaseException | None = None
 
 
@@ -57,11 +58,8 @@ class KeyService(Core):
 
     def _begin(self) -> None:
         super()._begin()
-        self._lock = threading.Lock()
         self._opened: Deps | None = None
         self._flights: dict[tuple[bytes, int], _Flight] = {}
-        self._follower: threading.Thread | None = None
-        self._stopping = threading.Event()
 
     def _deps(self) -> Deps:
         with self._lock:
@@ -70,20 +68,18 @@ class KeyService(Core):
             return self._opened
 
     def _open(self) -> Deps:
-        from keymw.store.engines import make_engine  # noqa: PLC0415
-        from keymw.store.runners import Inline  # noqa: PLC0415
-        from keymw.store.sql import SqlStore  # noqa: PLC0415
-
-        store = SqlStore(Inline(make_engine(self._url, self.settings)))
+        store = self._blocking_store(self.settings.store_connections)
         if self._redis_url is None:
-            return self._make_deps(store, None)
+            return self._make_deps(store, None, block)
         from keymw.cache.clients import blocking_cache  # noqa: PLC0415
 
         cache = blocking_cache(self._redis_url, self.settings, self._clock, self._counters)
-        return self._make_deps(store, cache)
+        return self._make_deps(store, cache, block)
 
-    async def _join(self, key: bytes) -> Verdict:
-        self._follow()
+    async def _join(self, key: bytes) -> Entry:
+        watch = self._keep_watch()
+        if watch is not None and not watch.has_tried:
+            watch.wait(self.settings.store_timeout)
         name = (key, self._local.generation)
         with self._lock:
             flight = self._flights.get(name)
@@ -93,14 +89,14 @@ class KeyService(Core):
         if leads:
             return await self._lead(name, flight)
         if not flight.landed.wait(self.settings.patience):
-            return UNAVAILABLE
+            return Entry(UNAVAILABLE, 0.0)
         if flight.error is not None:
             raise flight.error
-        return flight.verdict
+        return flight.entry
 
-    async def _lead(self, name: tuple[bytes, int], flight: _Flight) -> Verdict:
+    async def _lead(self, name: tuple[bytes, int], flight: _Flight) -> Entry:
         try:
-            flight.verdict = await flows.load(self._deps(), name[0])
+            flight.entry = await flows.load(self._deps(), name[0])
         except Exception as error:
             # The followers share the failure: asking again one by one is how outages spread.
             flight.error = error
@@ -109,23 +105,10 @@ class KeyService(Core):
             with self._lock:
                 del self._flights[name]
             flight.landed.set()
-        return flight.verdict
+        return flight.entry
 
     async def _lasting(self, change: Coroutine[Any, Any, T]) -> T:
         return await change
-
-    def _follow(self) -> None:
-        """Listen for what other processes change, from the first key that is cached."""
-        if self._follower is not None and self._follower.is_alive():
-            return
-        deps = self._deps()
-        with self._lock:
-            if self._follower is None or not self._follower.is_alive():
-                self._stopping = threading.Event()
-                self._follower = threading.Thread(
-                    target=_follow_until, args=(deps, self._stopping), name="keymw", daemon=True
-                )
-                self._follower.start()
 
     def authenticate(self, value: bytes | None) -> Verdict:
         """Return the verdict on the one `Authorization` value of a request, None if it has none.
@@ -152,18 +135,14 @@ class KeyService(Core):
         """Give back connections and threads; the service may be used again."""
         with self._lock:
             deps, self._opened = self._opened, None
-            follower, self._follower = self._follower, None
-            self._stopping.set()
+        watch = self._end_watch()
         self._local.clear()
+        if watch is not None:
+            watch.join(self.settings.patience)
         if deps is None:
             return
         if deps.shared is not None:
             run_now(deps.shared.aclose())
-        if follower is not None:
-            follower.join(self.settings.patience)
-            if deps.shared is not None:
-                # It may have connected once more before it saw that it is to stop.
-                run_now(deps.shared.aclose())
         run_now(deps.store.aclose())
 
     def __enter__(self) -> Self:
@@ -176,10 +155,3 @@ class KeyService(Core):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _follow_until(deps: Deps, stopping: threading.Event) -> None:
-    async def nap(seconds: float) -> bool:
-        return stopping.wait(seconds) if seconds else stopping.is_set()
-
-    run_now(stay_informed(deps, nap))

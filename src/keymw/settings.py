@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PREFIX = re.compile(r"[A-Za-z0-9._~-]{1,32}", re.ASCII)
+#: A lease's share of its bound. The rest is for what lies between a verdict and its use, and for
+#: clocks that do not run equally fast.
+_LEASE = 0.9
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 
@@ -35,8 +39,15 @@ class Settings:
     l1_size: int = 10_000
     #: Refused tokens kept in the process; they can never push out a good key.
     negative_size: int = 10_000
+    #: Seconds after a change that Redis has acknowledged within which every process keeps to it,
+    #: whatever happens to that process. Shorter costs more heartbeats: four in each such span, a
+    #: process; and, while Redis is away, more questions to the database: one a key in each.
+    acknowledged_bound: float = 1.0
+    #: The same for a change that Redis did not acknowledge, or has forgotten again. Longer lets a
+    #: process go on for longer while the database is away.
+    unacknowledged_bound: float = 5.0
     #: Seconds that an answer of the store may be believed, wherever it is cached. It bounds how
-    #: long a revoked key can live in a process that no message about it has reached.
+    #: long a change lives unseen that was made past keymw, by hand in the database.
     max_age: float = 30.0
     #: Seconds that a refusal is remembered; a change to any key ends it early.
     negative_max_age: float = 5.0
@@ -57,6 +68,8 @@ class Settings:
     store_timeout: float = 2.0
     #: Connections to the database, a process.
     store_connections: int = 8
+    #: Lookups that may wait for the database at once, a process; more are answered 503.
+    max_store_lookups: int = 1024
     #: Seconds between two looks into the store's feed of changes.
     poll_interval: float = 1.0
 
@@ -80,11 +93,38 @@ class Settings:
             value = getattr(self, field.name)
             if field.type in ("int", "float") and not _is_positive(value, field.type):
                 raise ValueError(f"{field.name}: give a positive {field.type}, not {value!r}.")
+        if self.unacknowledged_bound < self.acknowledged_bound:
+            raise ValueError("unacknowledged_bound: it cannot be below acknowledged_bound.")
+        if self.poll_interval >= self.feed_lease:
+            raise ValueError(
+                "poll_interval: it must be well below unacknowledged_bound, or no process could "
+                "ever believe its cache."
+            )
 
     @property
     def patience(self) -> float:
         """Seconds that a request waits at the most for its key to be looked up, then 503."""
         return 2 * (self.redis_timeout + self.store_timeout)
+
+    @property
+    def stream_lease(self) -> float:
+        """Seconds that a process believes its caches after it has asked Redis for changes."""
+        return _LEASE * self.acknowledged_bound
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds that a process waits for Redis to tell of a change before it asks again."""
+        return self.stream_lease / 4
+
+    @property
+    def feed_lease(self) -> float:
+        """Seconds that a process believes its caches after it has asked the store for changes."""
+        return _LEASE * self.unacknowledged_bound
+
+    @property
+    def fill_patience(self) -> float:
+        """Seconds that a process waits while another one reads the key that it wants, too."""
+        return self.store_timeout / 4
 
     def prefixes(self, kind: KeyKind) -> tuple[str, ...]:
         """Return the prefixes of a kind, the issued one first."""

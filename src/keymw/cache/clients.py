@@ -21,7 +21,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.connection import parse_url
 
 from keymw.cache.breaker import Breaker
-from keymw.cache.redis import RedisCache, Settle, at_once, awaited
+from keymw.cache.redis import RedisCache, at_once, awaited
+from keymw.cache.stream import RedisStream
 
 if TYPE_CHECKING:
     from keymw.counters import Counters
@@ -46,46 +47,44 @@ def check_redis_url(url: str) -> None:
         ) from None
 
 
-def _options(url: dict[str, Any], settings: Settings, patience: float) -> dict[str, Any]:
+def _options(url: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Return a client's options; what keymw relies on cannot be changed by the URL."""
     return {
         "max_connections": _CONNECTIONS,
         "client_name": "keymw",
         **url,
         "socket_connect_timeout": settings.redis_timeout,
-        "socket_timeout": settings.redis_timeout + patience,
+        "socket_timeout": settings.redis_timeout,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "decode_responses": False,
     }
 
 
+def _blocking_client(url: str, settings: Settings, **options: Any) -> redis.Redis:
+    options = _options(parse_url(url), settings) | options  # type: ignore[no-untyped-call]
+    options["retry"] = Retry(NoBackoff(), 0)
+    return redis.Redis.from_pool(redis.ConnectionPool(**options))
+
+
 def blocking_cache(url: str, settings: Settings, clock: Clock, counters: Counters) -> RedisCache:
     """Return the shared cache of a blocking service."""
-
-    def client(patience: float) -> redis.Redis:
-        options = _options(parse_url(url), settings, patience)  # type: ignore[no-untyped-call]
-        options["retry"] = Retry(NoBackoff(), 0)
-        return redis.Redis.from_pool(redis.ConnectionPool(**options))
-
-    return _cache(client(0), client(settings.poll_interval), at_once, settings, clock, counters)
+    breaker = Breaker(clock, settings.redis_retry, counters)
+    return RedisCache(_blocking_client(url, settings), at_once, settings, breaker)
 
 
 def async_cache(url: str, settings: Settings, clock: Clock, counters: Counters) -> RedisCache:
     """Return the shared cache of an asynchronous service, for the running event loop."""
-
-    def client(patience: float) -> redis.asyncio.Redis:
-        options = _options(dict(parse_async_url(url)), settings, patience)
-        options["retry"] = AsyncRetry(NoBackoff(), 0)
-        return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**options))
-
-    return _cache(client(0), client(settings.poll_interval), awaited, settings, clock, counters)
+    options = _options(dict(parse_async_url(url)), settings)
+    options["retry"] = AsyncRetry(NoBackoff(), 0)
+    client = redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(**options))
+    breaker = Breaker(clock, settings.redis_retry, counters)
+    return RedisCache(client, awaited, settings, breaker)
 
 
-def _cache(
-    client: Any, follower: Any, settle: Settle, settings: Settings, clock: Clock, counters: Counters
-) -> RedisCache:
-    asking, hearing = (
-        Breaker(clock, settings.redis_retry, counters, name)
-        for name in ("Redis", "Redis as the source of changes")
-    )
-    return RedisCache(client, follower, settle, settings, asking, hearing)
+def change_stream(url: str, settings: Settings, clock: Clock, counters: Counters) -> RedisStream:
+    """Return the messages that every service on these URLs sends."""
+    # Redis itself ends a wait; until then its silence is no fault.
+    patience = settings.redis_timeout + settings.heartbeat
+    client = _blocking_client(url, settings, socket_timeout=patience)
+    breaker = Breaker(clock, settings.redis_retry, counters, "Redis as the source of changes")
+    return RedisStream(client, settings, breaker)

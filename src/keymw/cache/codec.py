@@ -1,7 +1,8 @@
-"""The form of a value in Redis: signed, versioned, and bound to the digest it was stored under.
+"""The form of values and messages in Redis: signed and versioned; never pickle.
 
-`k1.` + HMAC-SHA256 (32 bytes) + JSON. The signing key lives in the SQL store and never in Redis, so
-that whoever can write to Redis cannot make a principal. Never pickle.
+A tag + HMAC-SHA256 (32 bytes) of tag and payload + the payload, JSON. The signing key lives in the
+SQL store and never in Redis, so that whoever can write to Redis can neither make a principal nor
+end one. A value is bound to the digest that it was stored under.
 
 How the format may change: a new field goes under a new version tag; a reader refuses every tag but
 its own, which costs one store read a key while two releases run side by side.
@@ -16,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from keymw.policy import Record
+from keymw.ports import Invalidation
 from keymw.principals import KeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_TAG = b"k1."
+_VALUE_TAG = b"k2."
+_CHANGE_TAG = b"c1."
 _SIGNATURE_LENGTH = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,19 +58,17 @@ def encode(value: Value, digest: bytes, keys: Sequence[bytes]) -> bytes:
             "retired_until": _to_number(record.retired_until),
             "owner_active": record.owner_active,
             "owner_version": record.owner_version,
+            "position": record.position,
         },
         separators=(",", ":"),
     ).encode()
-    return _TAG + _sign(payload, keys[-1]) + payload
+    return _seal(_VALUE_TAG, payload, keys)
 
 
 def decode(raw: bytes, digest: bytes, keys: Iterable[bytes]) -> Value | None:
     """Return the value if one of the keys signed it for this digest; None for anything else."""
-    start = len(_TAG) + _SIGNATURE_LENGTH
-    if not raw.startswith(_TAG) or len(raw) <= start:
-        return None
-    signature, payload = raw[len(_TAG) : start], raw[start:]
-    if not any(hmac.compare_digest(signature, _sign(payload, key)) for key in keys):
+    payload = _open(_VALUE_TAG, raw, keys)
+    if payload is None:
         return None
     fields: dict[str, Any] = json.loads(payload)
     if fields["digest"] != digest.hex():
@@ -90,12 +91,40 @@ def decode(raw: bytes, digest: bytes, keys: Iterable[bytes]) -> Value | None:
         retired_until=_to_time(fields["retired_until"]),
         owner_active=fields["owner_active"],
         owner_version=fields["owner_version"],
+        position=fields["position"],
     )
     return Value(record, observed)
 
 
-def _sign(payload: bytes, key: bytes) -> bytes:
-    return hmac.digest(key, _TAG + payload, "sha256")
+def encode_change(change: Invalidation, keys: Sequence[bytes]) -> bytes:
+    """Return the signed message of a change; it names no digest."""
+    payload = json.dumps([change.entity, change.version, change.seq]).encode()
+    return _seal(_CHANGE_TAG, payload, keys)
+
+
+def decode_change(raw: bytes, keys: Iterable[bytes]) -> Invalidation | None:
+    """Return the change if one of the keys signed it; None for anything else."""
+    payload = _open(_CHANGE_TAG, raw, keys)
+    return None if payload is None else Invalidation(*json.loads(payload))
+
+
+def _seal(tag: bytes, payload: bytes, keys: Sequence[bytes]) -> bytes:
+    return tag + _sign(tag, payload, keys[-1]) + payload
+
+
+def _open(tag: bytes, raw: bytes, keys: Iterable[bytes]) -> bytes | None:
+    """Return the payload if it was sealed with this tag and one of the keys."""
+    start = len(tag) + _SIGNATURE_LENGTH
+    signature, payload = raw[len(tag) : start], raw[start:]
+    if not raw.startswith(tag) or len(signature) < _SIGNATURE_LENGTH:
+        return None
+    if any(hmac.compare_digest(signature, _sign(tag, payload, key)) for key in keys):
+        return payload
+    return None
+
+
+def _sign(tag: bytes, payload: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, tag + payload, "sha256")
 
 
 def _to_number(time: datetime | None) -> int | None:

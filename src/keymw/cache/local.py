@@ -1,18 +1,25 @@
 """L1, the cache in the process: bounded, and never older than what it has been told.
 
-It alone decides whether an entry still counts. Good keys and refusals lie in two partitions, so
-that no amount of garbage can push out a good key. Times are monotonic seconds, handed in.
+It alone decides whether a verdict still counts, one that has just been read too. Good keys and
+refusals lie in two partitions, so that no amount of garbage can push out a good key. Times are
+monotonic seconds, handed in.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from math import inf
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from keymw.cache.floors import Floors
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from keymw.cache.fence import Fence
     from keymw.model import Verdict
     from keymw.ports import Invalidation
 
@@ -23,22 +30,25 @@ _FLOORS = 100_000
 class Entry:
     """A verdict and how long it counts."""
 
-    __slots__ = ("deadline", "entities", "observed", "verdict")
+    __slots__ = ("alone_until", "deadline", "entities", "position", "verdict")
 
     def __init__(
         self,
         verdict: Verdict,
-        observed: float,
         deadline: float,
+        alone_until: float = -inf,
         entities: tuple[tuple[str, int], ...] = (),
+        position: int = 0,
     ) -> None:
         self.verdict = verdict
-        #: When the read that it comes from was sent.
-        self.observed = observed
-        #: When it stops to count.
+        #: When it stops to count in any case.
         self.deadline = deadline
+        #: Until when it counts without the fence, because the store itself has said it just now.
+        self.alone_until = alone_until
         #: What it was made of, with versions; empty for a secret that nobody issued.
         self.entities = entities
+        #: Number of the last event that had happened when it was read.
+        self.position = position
 
 
 class _Positives(LRUCache[bytes, Entry]):
@@ -67,18 +77,23 @@ class _Positives(LRUCache[bytes, Entry]):
 class LocalCache:
     """Verdicts by digest. Every method may be called from any thread."""
 
-    def __init__(self, size: int, negative_size: int) -> None:
+    def __init__(self, size: int, negative_size: int, fence: Fence) -> None:
         self._lock = threading.Lock()
         self._positives = _Positives(size)
         self._negatives: LRUCache[bytes, Entry] = LRUCache(negative_size)
         # Whatever L1 holds has its floor: an entry has two entities at the most.
-        self._floors: LRUCache[str, int] = LRUCache(max(_FLOORS, 4 * size))
+        self._floors = Floors(max(_FLOORS, 4 * size))
+        self.fence = fence
         #: Grows with each invalidation. A lookup that starts after one must not join an older
         #: lookup, nor may the older one's refusal be remembered.
         self.generation = 0
-        self._cleared = 0
         self.hits = 0
         self.negative_hits = 0
+
+    @property
+    def seen(self) -> int:
+        """Number of the event up to which every change has been applied."""
+        return self._floors.seen
 
     def get(self, digest: bytes, now: float) -> Verdict | None:
         """Return the verdict that still counts at `now`, if there is one."""
@@ -87,7 +102,7 @@ class LocalCache:
                 entry = self._positives[digest]
             except KeyError:
                 return self._refusal(digest, now)
-            if now < entry.deadline:
+            if self._runs(entry, now):
                 self.hits += 1
                 return entry.verdict
             return None
@@ -97,24 +112,27 @@ class LocalCache:
             entry = self._negatives[digest]
         except KeyError:
             return None
-        if now < entry.deadline:
+        if self._runs(entry, now):
             self.negative_hits += 1
             return entry.verdict
         return None
 
-    def put_granted(self, digest: bytes, entry: Entry, generation: int) -> bool:
-        """Keep a good verdict that was read at `generation`.
+    def _runs(self, entry: Entry, now: float) -> bool:
+        return now < entry.deadline and (now < self.fence.until or now < entry.alone_until)
 
-        False if something newer is known, or everything was forgotten meanwhile: then it must not
-        be used at all.
-        """
+    def counts(self, entry: Entry, now: float) -> bool:
+        """Say whether a good verdict counts: it has not ended, and nothing newer is known."""
         with self._lock:
-            if generation < self._cleared:
+            return self._runs(entry, now) and self._floors.admit(entry.entities, entry.position)
+
+    def put_granted(self, digest: bytes, entry: Entry, now: float) -> bool:
+        """Keep a good verdict. False if it does not count: then it must not be used at all."""
+        with self._lock:
+            if not self._runs(entry, now):
                 return False
-            for entity, version in entry.entities:
-                if version < self._floors.get(entity, 0):
-                    return False
-            self._learn(entry.entities)
+            if not self._floors.admit(entry.entities, entry.position):
+                return False
+            self._learn(entry)
             self._negatives.pop(digest, None)
             self._positives[digest] = entry
         return True
@@ -122,40 +140,76 @@ class LocalCache:
     def put_denied(self, digest: bytes, entry: Entry, generation: int) -> bool:
         """Keep a refusal that was read at `generation`. False if something has changed since."""
         with self._lock:
-            self._learn(entry.entities)
+            self._learn(entry)
             if generation != self.generation:
                 return False
             self._positives.pop(digest, None)
             self._negatives[digest] = entry
         return True
 
-    def invalidate(self, change: Invalidation) -> None:
-        """End what is older than the change, and refuse it when it arrives late."""
-        with self._lock:
-            self._negatives.clear()
-            self.generation += 1
-            self._learn(((change.entity, change.version),))
+    def invalidate(self, change: Invalidation) -> bool:
+        """End what is older than the change, and refuse it when it arrives late.
 
-    def _learn(self, entities: tuple[tuple[str, int], ...]) -> None:
-        """Raise the floors, from wherever a version is known, and drop what lies below them.
-
-        A version is often first seen in an answer of the store; by the time that the message about
-        it arrives, the floor is there already and the message alone would end nothing.
+        False if a change that came before this one has not been heard of yet.
         """
-        for entity, version in entities:
-            if version > self._floors.get(entity, 0):
-                self._floors[entity] = version
-                for digest in tuple(self._positives.digests_of.get(entity, ())):
-                    del self._positives[digest]
+        with self._lock:
+            self._apply(change)
+            return self._floors.follows(change)
+
+    def catch_up(self, after: int, position: int, changes: Sequence[Invalidation]) -> None:
+        """Apply the newest changes above `after`, in their order; the last one is `position`.
+
+        What must have changed otherwise is forgotten: everything from before the changes, if some
+        are left out; everything at all if the store has gone back to an older state of itself.
+        """
+        with self._lock:
+            if position < after:
+                self._floors.clear()
+                self._forget()
+            first = changes[0].seq - 1 if changes else position
+            if first > after or position < after:
+                self._floors.since = max(self._floors.since, first)
+                self._drop(
+                    digest
+                    for digest, entry in self._positives.items()
+                    if entry.position < self._floors.since
+                )
+            for change in changes:
+                self._apply(change)
+            self._floors.seen = max(self._floors.seen, position)
+
+    def _apply(self, change: Invalidation) -> None:
+        self._negatives.clear()
+        self.generation += 1
+        self._raise(change.entity, change.version, change.seq)
+
+    def _learn(self, entry: Entry) -> None:
+        """Raise the floors from an answer.
+
+        A version is often first seen there; by the time that the message about it arrives, the
+        floor is there already and the message alone would end nothing.
+        """
+        for entity, version in entry.entities:
+            self._raise(entity, version, entry.position)
+
+    def _raise(self, entity: str, version: int, position: int) -> None:
+        if self._floors.raise_to(entity, version, position):
+            self._drop(self._positives.digests_of.get(entity, ()))
+
+    def _drop(self, digests: Iterable[bytes]) -> None:
+        for digest in tuple(digests):
+            del self._positives[digest]
 
     def clear(self) -> None:
-        """Forget every verdict, those that are being read too, but not which versions were seen."""
+        """Forget every verdict, but not which versions were seen."""
         with self._lock:
-            self._positives.clear()
-            self._positives.digests_of.clear()
-            self._negatives.clear()
-            self.generation += 1
-            self._cleared = self.generation
+            self._forget()
+
+    def _forget(self) -> None:
+        self._positives.clear()
+        self._positives.digests_of.clear()
+        self._negatives.clear()
+        self.generation += 1
 
     def sizes(self) -> tuple[int, int]:
         """Return how many good keys and how many refusals are held."""

@@ -1,4 +1,4 @@
-"""L2: Redis as a cache that several processes share, and as the way they hear of changes.
+"""L2: Redis as a cache that several processes share.
 
 Redis is never the truth and its absence is never an error to a request: a question that is not
 answered in time is answered with nothing, and after a failure Redis is left alone for
@@ -8,12 +8,10 @@ of the client becomes a value.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from keymw.cache import scripts
-from keymw.errors import SharedCacheUnavailable
-from keymw.ports import Invalidation
+from keymw.ports import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -42,41 +40,52 @@ async def awaited(reply: Any) -> Any:
     return await reply
 
 
+class Names:
+    """The names of what one database's services have in Redis."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._store = ""
+
+    def belong_to(self, store: str) -> None:
+        """Keep apart from what other databases' services have there."""
+        self._store = store
+
+    def value(self, digest: bytes) -> str:
+        """Name the value of a secret."""
+        return f"{self._prefix}:v:{self._store}:{digest.hex()}"
+
+    def token(self, digest: bytes) -> str:
+        """Name the place of the fill token of a secret."""
+        return f"{self._prefix}:f:{self._store}:{digest.hex()}"
+
+    @property
+    def stream(self) -> str:
+        """Name the stream of changes."""
+        return f"{self._prefix}:{self._store}:changes"
+
+
 class RedisCache:
     """The `SharedCache` port on redis-py, blocking or asynchronous.
 
     Args:
-        client: for commands that answer at once.
-        follower: a client of its own for the blocking read of the stream, whose timeout is longer.
+        client: the client.
         settle: `at_once` for blocking clients, `awaited` for asynchronous ones.
         settings: names and times.
-        breaker: the state of `client`'s connections.
-        follower_breaker: that of the follower's.
+        breaker: the state of the client's connections.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        follower: Any,
-        settle: Settle,
-        settings: Settings,
-        breaker: Breaker,
-        follower_breaker: Breaker,
-    ) -> None:
+    def __init__(self, client: Any, settle: Settle, settings: Settings, breaker: Breaker) -> None:
         self._client = client
-        self._follower = follower
         self._settle = settle
-        self._prefix = settings.redis_prefix
-        self._store = ""
-        self._tombstone_ms = _milliseconds(2 * settings.max_age + settings.store_timeout)
+        self._names = Names(settings.redis_prefix)
+        # Longer than any read of the store, so that only a change, or a pause, takes it away.
+        self._token_ms = milliseconds(settings.patience + settings.fill_patience)
         self._breaker = breaker
-        self._follower_breaker = follower_breaker
-        self._cursor: bytes | None = None
-        self._closed = False
 
     def belong_to(self, store: str) -> None:
         """Keep apart from other databases' values and changes, from before the first use."""
-        self._store = f"{store}:"
+        self._names.belong_to(store)
 
     async def get(self, digest: bytes) -> bytes | None:
         """Return the value under a digest, as it lies there."""
@@ -87,76 +96,54 @@ class RedisCache:
         nothing: list[bytes | None] = [None] * len(digests)
         if not self._breaker.permits("get"):
             return nothing
-        reply = await self._ask("get", "mget", [self._value(digest) for digest in digests])
+        reply = await self._ask("get", "mget", [self._names.value(digest) for digest in digests])
         if not isinstance(reply, list) or len(reply) != len(digests):
             return nothing
         return [item if isinstance(item, bytes) else None for item in reply]
 
-    async def fill(
-        self, digest: bytes, value: bytes, entities: tuple[tuple[str, int], ...], ttl: float
-    ) -> bool:
-        """Store a value for `ttl` seconds; False if one of its entities has a newer version."""
+    async def reserve(self, digest: bytes, token: bytes, useless: bytes) -> bytes | Turn:
+        """Return the value if one is there by now other than `useless`; else whose turn it is."""
+        if not self._breaker.permits("fill"):
+            return Turn.NONE
+        names = (self._names.value(digest), self._names.token(digest))
+        reply = await self._ask(
+            "fill", "eval", scripts.RESERVE, 2, *names, token, self._token_ms, useless
+        )
+        if isinstance(reply, bytes):
+            return reply
+        return {1: Turn.MINE, 0: Turn.TAKEN}.get(reply, Turn.NONE)
+
+    async def fill(self, digest: bytes, token: bytes, value: bytes, ttl: float) -> bool:
+        """Store a value for `ttl` seconds; False if the token is gone."""
         if not self._breaker.permits("fill"):
             return True
-        names = [self._value(digest), *(self._tombstone(entity) for entity, _ in entities)]
-        versions = [version for _, version in entities]
-        arguments = (value, _milliseconds(ttl), *versions)
-        reply = await self._ask("fill", "eval", scripts.FILL, len(names), *names, *arguments)
+        names = (self._names.value(digest), self._names.token(digest))
+        reply = await self._ask(
+            "fill", "eval", scripts.FILL, 2, *names, token, value, milliseconds(ttl)
+        )
         return bool(reply != 0)
 
-    async def publish(self, invalidation: Invalidation) -> bool:
-        """Delete the values, remember the version, tell every process. True if Redis has it.
+    async def release(self, digest: bytes, token: bytes) -> None:
+        """Take the token back."""
+        if self._breaker.permits("fill"):
+            await self._ask("fill", "eval", scripts.RELEASE, 1, self._names.token(digest), token)
+
+    async def publish(self, digests: Sequence[bytes], message: bytes) -> bool:
+        """Delete values and tokens, and tell every process. True if Redis has done both.
 
         It is tried whatever has failed before: changes are rare, and each of them counts.
         """
-        names = [self._tombstone(invalidation.entity), self._stream]
-        names += [self._value(digest) for digest in invalidation.digests]
-        message = json.dumps([invalidation.entity, invalidation.version])
-        arguments = (invalidation.version, self._tombstone_ms, message, _STREAM_LENGTH)
-        reply = await self._ask("publish", "eval", scripts.PUBLISH, len(names), *names, *arguments)
+        names = [self._names.stream, *map(self._names.value, digests)]
+        names += map(self._names.token, digests)
+        reply = await self._ask(
+            "publish", "eval", scripts.PUBLISH, len(names), *names, message, _STREAM_LENGTH
+        )
         return bool(reply == 1)
 
-    async def follow(self, timeout: float) -> list[Invalidation]:  # noqa: ASYNC109
-        """Wait at most `timeout` seconds for invalidations; the first call only takes a stand.
-
-        Raises:
-            SharedCacheUnavailable: Redis cannot be asked, or the cache was closed meanwhile; the
-                caller paces itself.
-        """
-        if self._closed:
-            raise SharedCacheUnavailable("It has been closed.")
-        try:
-            found = await self._read_stream(_milliseconds(timeout))
-        except Exception as error:  # a reply that is not Redis's breaks its client in any way
-            if not self._closed:
-                self._follower_breaker.failed("follow", error)
-            raise SharedCacheUnavailable(f"{type(error).__name__}: {error}") from error
-        self._follower_breaker.succeeded("follow")
-        return found
-
-    async def _read_stream(self, milliseconds: int) -> list[Invalidation]:
-        if self._cursor is None:
-            newest = await self._settle(self._follower.xrevrange(self._stream, count=1))
-            self._cursor = newest[0][0] if newest else b"0-0"
-            return []
-        reply = await self._settle(
-            self._follower.xread({self._stream: self._cursor}, count=1000, block=milliseconds)
-        )
-        found: list[Invalidation] = []
-        for _, messages in reply.items() if isinstance(reply, dict) else reply or ():
-            for position, fields in _flat(messages):
-                self._cursor = position
-                invalidation = _parse_message(fields.get(b"m"))
-                if invalidation is not None:
-                    found.append(invalidation)
-        return found
-
     async def aclose(self) -> None:
-        """Give back the connections, and end a wait for invalidations."""
-        self._closed = True
-        for client in (self._client, self._follower):
-            close = getattr(client, "aclose", None) or client.close
-            await self._settle(close())
+        """Give back the connections."""
+        close = getattr(self._client, "aclose", None) or self._client.close
+        await self._settle(close())
 
     async def _ask(self, purpose: str, command: str, *arguments: Any) -> Any:
         """Return Redis's reply, or None if it cannot be had now."""
@@ -168,34 +155,7 @@ class RedisCache:
         self._breaker.succeeded(purpose)
         return reply
 
-    def _value(self, digest: bytes) -> str:
-        return f"{self._prefix}:v:{self._store}{digest.hex()}"
 
-    def _tombstone(self, entity: str) -> str:
-        return f"{self._prefix}:t:{self._store}{entity}"
-
-    @property
-    def _stream(self) -> str:
-        return f"{self._prefix}:{self._store}changes"
-
-
-def _flat(messages: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """Unwrap the extra list that redis-py puts around a stream's messages under RESP3."""
-    if messages and isinstance(messages[0], list):
-        return [message for inner in messages for message in inner]
-    return list(messages)
-
-
-def _parse_message(raw: bytes | None) -> Invalidation | None:
-    """Return what a message says; one that is not keymw's says nothing."""
-    try:
-        entity, version = json.loads(raw or b"")
-    except (ValueError, TypeError, RecursionError):
-        return None
-    if isinstance(entity, str) and isinstance(version, int):
-        return Invalidation(entity, version)
-    return None
-
-
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """Return a time as Redis takes it."""
     return max(int(seconds * 1000), 1)

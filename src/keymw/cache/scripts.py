@@ -1,35 +1,50 @@
-"""The two steps that must be atomic in Redis, as Lua.
+"""The steps that must be atomic in Redis, as Lua.
 
-A *tombstone* remembers the version that an entity has reached, so that a slow reader cannot put
-back what a change has just deleted.
+A *fill token* is the right to put a value in its place. One process of many takes it, reads the
+store and fills; a change takes the token away with the value, so that what was read before the
+change cannot be put back after it.
 """
 
 from __future__ import annotations
 
-#: KEYS: value, then one tombstone for each entity. ARGV: value, milliseconds, then their versions.
-#: Returns 0 if a change has overtaken the value.
-FILL = """
-for i = 2, #KEYS do
-  local seen = redis.call('GET', KEYS[i])
-  if seen and tonumber(seen) > tonumber(ARGV[i + 1]) then
-    return 0
-  end
+#: KEYS: value, token's place. ARGV: token, milliseconds that it stays, a value of no use.
+#: Returns a value if there is one now; else 1 if the token was left, 0 if another one is there.
+RESERVE = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] then
+  return held
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  return 1
+end
+return 0
+"""
+
+#: KEYS: value, token's place. ARGV: token, value, milliseconds. Returns 0 if the token is gone.
+FILL = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+  return 0
+end
+redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
 
-#: KEYS: tombstone, stream, then values. ARGV: version, milliseconds, message, stream length.
+#: KEYS: token's place. ARGV: token.
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return 1
+"""
+
+#: KEYS: stream, then values and tokens. ARGV: message, stream length.
 #: Deletes first: a Redis that is out of memory still lets a script delete, and one that has deleted
 #: may go on to write.
 PUBLISH = """
-for i = 3, #KEYS do
+for i = 2, #KEYS do
   redis.call('DEL', KEYS[i])
 end
-local seen = redis.call('GET', KEYS[1])
-if not seen or tonumber(seen) < tonumber(ARGV[1]) then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'm', ARGV[3])
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'm', ARGV[1])
 return 1
 """

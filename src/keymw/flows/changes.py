@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from keymw.cache import codec
 from keymw.errors import InvalidInput, KeyNotFound, KeyNotUsable, StoreUnavailable
 from keymw.flows.deps import shared_cache
 from keymw.model import IssuedKey, Key, Propagation
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from keymw.flows.deps import Deps
     from keymw.ports import Invalidation
+
+
+#: What a change returns.
+Told = TypeVar("Told", Propagation, Key, IssuedKey)
 
 
 async def issue(deps: Deps, key: Key, scopes: Iterable[str], actor: str | None) -> IssuedKey:
@@ -130,5 +135,19 @@ async def _announce(deps: Deps, invalidation: Invalidation) -> Propagation:
         shared = await shared_cache(deps)
     except StoreUnavailable:  # gone since the commit: the change holds, and nobody was told
         shared = None
-    acknowledged = shared is not None and await shared.publish(invalidation)
-    return Propagation(acknowledged, timedelta(seconds=deps.settings.max_age))
+    settings = deps.settings
+    if shared is not None:
+        message = codec.encode_change(invalidation, deps.signing_keys)
+        if await shared.publish(invalidation.digests, message):
+            return Propagation(True, timedelta(seconds=settings.acknowledged_bound))  # noqa: FBT003
+    return Propagation(False, timedelta(seconds=settings.unacknowledged_bound))  # noqa: FBT003
+
+
+async def settled(deps: Deps, told: Told) -> Told:
+    """Wait until a change holds everywhere, even if Redis forgets it meanwhile."""
+    await deps.pause(deps.settings.unacknowledged_bound)
+    if isinstance(told, Propagation):
+        return replace(told, bound=timedelta(0))
+    if told.propagation is None:
+        return told
+    return replace(told, propagation=replace(told.propagation, bound=timedelta(0)))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from keymw.counters import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from threading import Semaphore
 
     from keymw.cache.local import LocalCache
-    from keymw.ports import Clock, SharedCache, Store
+    from keymw.ports import ChangeStream, Clock, SharedCache, Store
     from keymw.scopes import ScopeCatalog
     from keymw.settings import Settings
 
@@ -27,19 +28,32 @@ class Deps:
     clock: Clock
     settings: Settings
     catalog: ScopeCatalog | None
+    #: Waits for so many seconds, in the way of the service.
+    pause: Callable[[float], Awaitable[object]]
+    #: How many lookups may wait for the store at once; nobody waits for it itself.
+    turns: Semaphore
     counters: Counters = field(default_factory=Counters)
-    #: Loaded from the store before the shared cache is first used.
+    #: Loaded from the store before Redis is first used.
     signing_keys: Sequence[bytes] = ()
 
 
 async def shared_cache(deps: Deps) -> SharedCache | None:
-    """Return the shared cache, once the store has said what in it is its own.
+    """Return the shared cache, once it knows which store it belongs to.
+
+    Raises `StoreUnavailable`.
+    """
+    if deps.shared is not None:
+        await know_store(deps, deps.shared)
+    return deps.shared
+
+
+async def know_store(deps: Deps, redis: SharedCache | ChangeStream) -> None:
+    """Have the store say, before the first use, what in Redis is its own.
 
     Two databases may share a Redis: neither hears of the other's changes. Raises
     `StoreUnavailable`.
     """
-    if deps.shared is not None and not deps.signing_keys:
+    if not deps.signing_keys:
         signing_keys = await deps.store.signing_keys()
-        deps.shared.belong_to(sha256(b"keymw names" + signing_keys[0]).hexdigest()[:16])
+        redis.belong_to(sha256(b"keymw names" + signing_keys[0]).hexdigest()[:16])
         deps.signing_keys = signing_keys
-    return deps.shared

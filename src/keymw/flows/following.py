@@ -1,75 +1,87 @@
-"""Hears of what other processes change."""
+"""Hears of what other processes change, and keeps the fence up by it.
+
+Two flows run side by side. One listens to the stream in Redis, which tells within milliseconds; the
+other looks into the store's feed now and then, which has what Redis lost, and everything where
+there is no Redis. Each extends its lease from the moment at which its question was sent, once the
+answer has been applied; an error extends nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keymw.cache import codec
 from keymw.errors import NotMigrated, SharedCacheUnavailable, StoreUnavailable
-from keymw.flows.deps import shared_cache
+from keymw.flows.deps import know_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from keymw.flows.deps import Deps
-    from keymw.ports import Invalidation, SharedCache
+    from keymw.ports import ChangeStream
 
-_FEED_PAGE = 500
+#: The sources of the fence's leases.
+STREAM, FEED = "stream", "feed"
+
+#: Changes that are read at once. Who is further behind forgets what is older than they are.
+_WINDOW = 1000
 
 
-async def follow(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
-    """Apply what others change, until `nap` says that it is time to stop.
-
-    Redis tells within milliseconds; the store's feed, looked at every `poll_interval` seconds,
-    tells what Redis lost, and everything where there is no Redis.
-    """
-    seq: int | None = None
+async def follow_feed(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
+    """Look into the store's feed until `nap` says that it is time to stop."""
     while True:
-        shared = None
+        sent = deps.clock.monotonic()
         try:
-            shared = await shared_cache(deps)
-            seq = await _position(deps) if seq is None else await _poll(deps, seq)
+            await _catch_up(deps)
         except StoreUnavailable:
             deps.counters.store_errors += 1
-        # Counted from here, so that a slow database is not asked without a pause.
-        next_poll = deps.clock.monotonic() + deps.settings.poll_interval
-        while (left := next_poll - deps.clock.monotonic()) > 0:
-            if shared is not None and not await _listen(deps, shared, left):
-                shared = None  # until the next look into the feed
-            left = max(next_poll - deps.clock.monotonic(), 0.0)
-            if await nap(left if shared is None else 0):
-                return
+        else:
+            deps.local.fence.extend(FEED, sent + deps.settings.feed_lease)
+        if await nap(deps.settings.poll_interval):
+            return
 
 
-async def _position(deps: Deps) -> int:
-    """Return where the feed stands, and drop what was read before anybody listened."""
-    seq = await deps.store.position()
-    deps.local.clear()
-    return seq
-
-
-async def _poll(deps: Deps, after: int) -> int:
+async def follow_stream(
+    deps: Deps, stream: ChangeStream, nap: Callable[[float], Awaitable[bool]]
+) -> None:
+    """Listen to the stream until `nap` says that it is time to stop."""
+    behind = True
     while True:
-        page = await deps.store.feed(after, _FEED_PAGE)
-        for seq, invalidation in page:
-            _hear(deps, invalidation)
-            after = seq
-        if len(page) < _FEED_PAGE:
-            return after
+        sent = deps.clock.monotonic()
+        pause = 0.0
+        try:
+            await know_store(deps, stream)
+            heard = await stream.read(deps.settings.heartbeat)
+            # From here on, until the store was asked: what was missed is not known.
+            behind = not _apply(deps, heard.messages) or not heard.complete or behind
+            if behind:
+                await _catch_up(deps)
+                behind = False
+        except (SharedCacheUnavailable, StoreUnavailable) as error:
+            deps.counters.store_errors += isinstance(error, StoreUnavailable)
+            pause = deps.settings.heartbeat
+        else:
+            deps.local.fence.extend(STREAM, sent + deps.settings.stream_lease)
+        if await nap(pause):
+            return
 
 
-async def _listen(deps: Deps, shared: SharedCache, seconds: float) -> bool:
-    """Apply what the shared cache tells; False if it cannot be listened to."""
-    try:
-        for invalidation in await shared.follow(seconds):
-            _hear(deps, invalidation)
-    except SharedCacheUnavailable:
-        return False
-    return True
+async def _catch_up(deps: Deps) -> None:
+    after = deps.local.seen
+    position, changes = await deps.store.feed(after, _WINDOW)
+    deps.counters.invalidations += len(changes)
+    deps.local.catch_up(after, position, changes)
 
 
-def _hear(deps: Deps, invalidation: Invalidation) -> None:
-    deps.counters.invalidations += 1
-    deps.local.invalidate(invalidation)
+def _apply(deps: Deps, messages: Sequence[bytes]) -> bool:
+    """Apply what the stream tells; False if something that came before it is missing."""
+    complete = True
+    for message in messages:
+        change = codec.decode_change(message, deps.signing_keys)
+        if change is not None:  # else it is not keymw's own
+            deps.counters.invalidations += 1
+            complete = deps.local.invalidate(change) and complete
+    return complete
 
 
 async def ready(deps: Deps) -> None:

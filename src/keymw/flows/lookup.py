@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from math import inf
 from typing import TYPE_CHECKING
 
 from keymw.cache import codec
@@ -11,6 +13,7 @@ from keymw.flows.deps import shared_cache
 from keymw.http import UNAVAILABLE
 from keymw.model import Granted
 from keymw.policy import judge
+from keymw.ports import Turn
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,67 +26,102 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 #: Seconds that the clocks of two machines may differ by; more costs the use of each other's values.
 _CLOCK_SKEW = 1.0
+#: Seconds between two looks whether another process has filled in what this one wants.
+_GLANCE = 0.005
 
 
-async def load(deps: Deps, digest: bytes) -> Verdict:
+async def load(deps: Deps, digest: bytes) -> Entry:
     """Return the verdict on a digest that L1 does not have, and keep it there.
 
-    A grant that a change has overtaken is thrown away, and the store is asked again; after a few
-    times, or a while, the key is said to be uncheckable. A refusal that a change has overtaken is
-    not remembered, but it is right: it was read after the request had begun. Otherwise a busy
-    fleet would turn every 401 into a 503. Raises `StoreUnavailable`.
+    A grant that a change has overtaken is thrown away, and all begins anew; after a few times, or a
+    while, the key is said to be uncheckable. A refusal that a change has overtaken is not
+    remembered, but it is right: it was read after the request had begun. Otherwise a busy fleet
+    would turn every 401 into a 503. Raises `StoreUnavailable`.
     """
     until = deps.clock.monotonic() + deps.settings.store_timeout
-    generation = deps.local.generation
-    known = await _ask_shared(deps, digest)
-    if known is not None and deps.local.put_granted(digest, known, generation):
-        return known.verdict
     for attempt in range(_ATTEMPTS):
         if attempt and deps.clock.monotonic() >= until:
             break
         generation = deps.local.generation
-        entry = await _ask_store(deps, digest)
+        known, token = await _ask_shared(deps, digest)
+        if known is not None:
+            return known
+        entry = await _ask_store(deps, digest, token)
         if entry is None:
             continue
         if not isinstance(entry.verdict, Granted):
             deps.local.put_denied(digest, entry, generation)
-            return entry.verdict
-        if deps.local.put_granted(digest, entry, generation):
-            return entry.verdict
-    return UNAVAILABLE
+            return entry
+        if deps.local.put_granted(digest, entry, deps.clock.monotonic()):
+            return entry
+    return Entry(UNAVAILABLE, 0.0)
 
 
-async def _ask_shared(deps: Deps, digest: bytes) -> Entry | None:
+async def _ask_shared(deps: Deps, digest: bytes) -> tuple[Entry | None, bytes | None]:
+    """Return what the shared cache has; else the token with which the caller may fill it.
+
+    A key that many processes want at once is read by one of them. The others wait for it, a while:
+    it may have died.
+    """
     shared = await shared_cache(deps)
-    if shared is None:
-        return None
-    entry = _believe(deps, digest, await shared.get(digest))
-    if entry is not None:
-        deps.counters.l2_hits += 1
+    if shared is None or deps.clock.monotonic() >= deps.local.fence.until:
+        return None, None
+    token = secrets.token_bytes(8)
+    until = deps.clock.monotonic() + deps.settings.fill_patience
+    raw = await shared.get(digest)
+    while True:
+        entry = _believe(deps, digest, raw)
+        if entry is not None and deps.local.put_granted(digest, entry, deps.clock.monotonic()):
+            deps.counters.l2_hits += 1
+            return entry, None
+        turn = await shared.reserve(digest, token, raw or b"")
+        if isinstance(turn, bytes):
+            raw = turn
+        elif turn is Turn.TAKEN:
+            await deps.pause(_GLANCE)
+        else:
+            return None, token if turn is Turn.MINE else None
+        if deps.clock.monotonic() >= until:
+            return None, None
+
+
+async def _ask_store(deps: Deps, digest: bytes, token: bytes | None) -> Entry | None:
+    """Return what the store says; None if Redis knows by now that something newer is true."""
+    observed, at = deps.clock.monotonic(), deps.clock.now()
+    record = await _find(deps, digest)
+    verdict = judge(record, deps.clock.now(), deps.catalog)
+    alone_until = observed + deps.settings.stream_lease
+    if record is None or not isinstance(verdict, Granted):
+        if token is not None and deps.shared is not None:
+            await deps.shared.release(digest, token)
+        entities = () if record is None else record.entities
+        position = 0 if record is None else record.position
+        deadline = observed + deps.settings.negative_max_age
+        return Entry(verdict, deadline, alone_until, entities, position)
+    entry = _entry(deps, verdict, record, at, observed, alone_until)
+    left = entry.deadline - deps.clock.monotonic()
+    if token is not None and deps.shared is not None and left > 0:
+        value = codec.encode(codec.Value(record, at), digest, deps.signing_keys)
+        if not await deps.shared.fill(digest, token, value, left):
+            return None
     return entry
 
 
-async def _ask_store(deps: Deps, digest: bytes) -> Entry | None:
-    """Return what the store says; None if Redis knows by now that something newer is true."""
-    observed, at = deps.clock.monotonic(), deps.clock.now()
+async def _find(deps: Deps, digest: bytes) -> Record | None:
+    if not deps.turns.acquire(blocking=False):
+        raise StoreUnavailable(
+            "Too many keys are being looked up in the database at once: see max_store_lookups."
+        )
     deps.counters.store_reads += 1
     try:
         record = await deps.store.find(digest)
     except StoreUnavailable:
         deps.counters.store_errors += 1
         raise
+    finally:
+        deps.turns.release()
     deps.counters.store_answers += 1
-    verdict = judge(record, deps.clock.now(), deps.catalog)
-    if record is None or not isinstance(verdict, Granted):
-        entities = () if record is None else record.entities
-        return Entry(verdict, observed, observed + deps.settings.negative_max_age, entities)
-    entry = _entry(deps, verdict, record, at, observed)
-    left = entry.deadline - deps.clock.monotonic()
-    if deps.shared is not None and left > 0:
-        value = codec.encode(codec.Value(record, at), digest, deps.signing_keys)
-        if not await deps.shared.fill(digest, value, record.entities, left):
-            return None
-    return entry
+    return record
 
 
 def _believe(deps: Deps, digest: bytes, raw: bytes | None) -> Entry | None:
@@ -101,12 +139,19 @@ def _believe(deps: Deps, digest: bytes, raw: bytes | None) -> Entry | None:
     age = (now - value.observed).total_seconds()
     if not isinstance(verdict, Granted) or age < -_CLOCK_SKEW:
         return None
-    entry = _entry(deps, verdict, value.record, value.observed, monotonic - max(age, 0.0))
-    return entry if deps.clock.monotonic() < entry.deadline else None
+    return _entry(deps, verdict, value.record, value.observed, monotonic - max(age, 0.0))
 
 
-def _entry(deps: Deps, verdict: Verdict, record: Record, at: datetime, observed: float) -> Entry:
+def _entry(
+    deps: Deps,
+    verdict: Verdict,
+    record: Record,
+    at: datetime,
+    observed: float,
+    alone_until: float = -inf,
+) -> Entry:
+    """Return a grant as an entry, from when it was observed by both clocks."""
     life = deps.settings.max_age
     if record.ends_at is not None:
         life = min(life, (record.ends_at - at).total_seconds())
-    return Entry(verdict, observed, observed + life, record.entities)
+    return Entry(verdict, observed + life, alone_until, record.entities, record.position)

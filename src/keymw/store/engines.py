@@ -51,6 +51,11 @@ def parse_url(database: str) -> URL:
     return url.set(drivername=backend)
 
 
+def is_in_memory(url: URL) -> bool:
+    """Say whether the database is one that no other process, and no other engine, can reach."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
 def check_driver(url: URL) -> None:
     """Find the driver of a database, without importing it.
 
@@ -72,7 +77,7 @@ def _options(url: URL, settings: Settings) -> dict[str, Any]:
         "execution_options": {PATIENCE_OPTION: PATIENCE * timeout},
     }
     if url.get_backend_name() == "sqlite":
-        if url.database in (None, "", ":memory:"):
+        if is_in_memory(url):
             options["pool_size"] = 1
         connect: dict[str, Any] = {"timeout": timeout, "check_same_thread": False}
         return options | {"poolclass": QueuePool, "connect_args": connect}

@@ -63,6 +63,7 @@ class MemoryStore:
             retired_until=secret.retired_until,
             owner_active=active,
             owner_version=version,
+            position=len(self._events),
         )
 
     async def get(self, key_id: str) -> Key | None:
@@ -87,8 +88,8 @@ class MemoryStore:
         self._require_new(key, digest)
         self._keys[key.id] = key
         self._secrets[digest] = _Secret(key.id)
-        self._log(key.created_at, action, actor, None, key)
-        return Changed(key, Invalidation(key_entity(key.id), key.version, (digest,)))
+        seq = self._log(key.created_at, action, actor, None, key)
+        return Changed(key, Invalidation(key_entity(key.id), key.version, seq, (digest,)))
 
     async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
         """Apply a plan to a key's current row."""
@@ -99,7 +100,7 @@ class MemoryStore:
         digests = tuple(
             digest for digest, secret in self._secrets.items() if secret.key_id == key_id
         )
-        after = before
+        after, seq = before, 0
         if wanted is not None:
             after = replace(wanted.key, version=before.version + 1)
             self._require_new(after, wanted.digest)
@@ -109,8 +110,8 @@ class MemoryStore:
                     if self._secrets[digest].retired_until is None:
                         self._secrets[digest] = _Secret(key_id, wanted.retired_until)
                 self._secrets[wanted.digest] = _Secret(key_id)
-            self._log(wanted.at, wanted.action, wanted.actor, before, after)
-        return Changed(after, Invalidation(key_entity(key_id), after.version, digests))
+            seq = self._log(wanted.at, wanted.action, wanted.actor, before, after)
+        return Changed(after, Invalidation(key_entity(key_id), after.version, seq, digests))
 
     async def set_user(
         self, user_id: str, *, active: bool, at: datetime, actor: str | None
@@ -122,11 +123,13 @@ class MemoryStore:
             for digest, secret in self._secrets.items()
             if self._keys[secret.key_id].user_id == user_id
         )
+        seq = 0
         if was_active != active:
             version += 1
+            seq = len(self._events) + 1
             self._users[user_id] = (active, version)
             event = Event(
-                seq=len(self._events) + 1,
+                seq=seq,
                 at=at,
                 action="user_activated" if active else "user_deactivated",
                 version=version,
@@ -138,7 +141,7 @@ class MemoryStore:
                 after={"active": active},
             )
             self._events.append((user_entity(user_id), event))
-        return Invalidation(user_entity(user_id), version, digests)
+        return Invalidation(user_entity(user_id), version, seq, digests)
 
     async def history(
         self, *, key_id: str | None, project_id: str | None, user_id: str | None, limit: int
@@ -186,7 +189,7 @@ class MemoryStore:
 
     def _log(
         self, at: datetime, action: str, actor: str | None, before: Key | None, after: Key
-    ) -> None:
+    ) -> int:
         old, new = difference(before, after)
         event = Event(
             seq=len(self._events) + 1,
@@ -201,3 +204,4 @@ class MemoryStore:
             after=new,
         )
         self._events.append((key_entity(after.id), event))
+        return event.seq

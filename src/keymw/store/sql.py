@@ -73,8 +73,8 @@ class SqlStore:
         about = {"key_id": key_id, "project_id": project_id, "user_id": user_id}
         return await self._run.read(partial(_history, about, limit))
 
-    async def feed(self, after: int, limit: int) -> Sequence[tuple[int, Invalidation]]:
-        """Return invalidations numbered above `after`, in order."""
+    async def feed(self, after: int, limit: int) -> tuple[int, Sequence[Invalidation]]:
+        """Return the number of the last event, and the newest events above `after`, in order."""
         return await self._run.read(partial(_feed, after, limit))
 
     async def position(self) -> int:
@@ -114,6 +114,7 @@ def _find(digest: bytes, connection: Connection) -> Record | None:
         retired_until=row.retired_until,
         owner_active=row.owner_active is not False,
         owner_version=row.owner_version or 0,
+        position=row.position,
     )
 
 
@@ -144,7 +145,7 @@ def _insert(
     _require_new(connection, key, digest)
     connection.execute(sql.INSERT_KEY, {**to_row(key), "digest": digest})
     _log(connection, seq, key.created_at, action, actor, None, key)
-    return Changed(key, Invalidation(key_entity(key.id), key.version, (digest,)))
+    return Changed(key, Invalidation(key_entity(key.id), key.version, seq, (digest,)))
 
 
 def _change(key_id: str, plan: Callable[[Key], Update | None], connection: Connection) -> Changed:
@@ -167,7 +168,8 @@ def _change(key_id: str, plan: Callable[[Key], Update | None], connection: Conne
         _log(connection, seq, wanted.at, wanted.action, wanted.actor, before, after)
     else:
         connection.rollback()
-    return Changed(after, Invalidation(key_entity(key_id), after.version, (digest, *retired)))
+        seq = 0
+    return Changed(after, Invalidation(key_entity(key_id), after.version, seq, (digest, *retired)))
 
 
 def _set_user(
@@ -183,7 +185,7 @@ def _set_user(
     digests = tuple(connection.execute(sql.USER_DIGESTS, {"user_id": user_id}).scalars())
     if was_active == active:
         connection.rollback()
-        return Invalidation(user_entity(user_id), version, digests)
+        return Invalidation(user_entity(user_id), version, 0, digests)
     values = {"active": active, "version": version + 1, "changed_at": at}
     if known is None:
         connection.execute(sql.INSERT_USER, {"id": user_id, **values})
@@ -201,7 +203,7 @@ def _set_user(
         "after": {"active": active},
     }
     connection.execute(sql.INSERT_EVENT, event)
-    return Invalidation(user_entity(user_id), version + 1, digests)
+    return Invalidation(user_entity(user_id), version + 1, seq, digests)
 
 
 def _history(about: dict[str, str | None], limit: int, connection: Connection) -> Sequence[Event]:
@@ -226,9 +228,12 @@ def _history(about: dict[str, str | None], limit: int, connection: Connection) -
     ]
 
 
-def _feed(after: int, limit: int, connection: Connection) -> Sequence[tuple[int, Invalidation]]:
-    rows = connection.execute(sql.FEED, {"after": after, "limit": limit})
-    return [(row.seq, Invalidation(row.entity, row.version)) for row in rows]
+def _feed(after: int, limit: int, connection: Connection) -> tuple[int, Sequence[Invalidation]]:
+    rows = connection.execute(sql.FEED, {"after": after, "limit": limit}).all()
+    if not rows:
+        raise NotMigrated
+    changes = [Invalidation(row.entity, row.version, row.seq) for row in rows if row.seq]
+    return int(rows[0].position), changes
 
 
 def _position(connection: Connection) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, literal, null, select, union_all, update
+from sqlalchemy import bindparam, insert, literal, null, select, true, union_all, update
 
 from keymw.store.schema import UtcTime, counter, events, keys, retired, signing_keys, users
 
@@ -20,6 +20,8 @@ _RECORD = (
     keys.c.revoked_at,
     users.c.active.label("owner_active"),
     users.c.version.label("owner_version"),
+    # In the same statement, hence of the same moment.
+    select(counter.c.value).where(counter.c.name == "events").scalar_subquery().label("position"),
 )
 _owned = keys.outerjoin(users, users.c.id == keys.c.user_id)
 
@@ -65,11 +67,19 @@ NEXT_SEQ = (
 POSITION = select(counter.c.value).where(counter.c.name == "events")
 INSERT_EVENT = insert(events)
 HISTORY = select(events).order_by(events.c.seq.desc()).limit(bindparam("limit"))
-FEED = (
+_newest = (
     select(events.c.seq, events.c.entity, events.c.version)
     .where(events.c.seq > bindparam("after"))
-    .order_by(events.c.seq)
+    .order_by(events.c.seq.desc())
     .limit(bindparam("limit"))
+    .subquery()
+)
+#: At least one row, which says how far the events go.
+FEED = (
+    select(counter.c.value.label("position"), _newest)
+    .select_from(counter.outerjoin(_newest, true()))
+    .where(counter.c.name == "events")
+    .order_by(_newest.c.seq)
 )
 
 GET_USER = select(users.c.active, users.c.version).where(users.c.id == bindparam("user_id"))

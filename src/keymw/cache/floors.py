@@ -1,0 +1,60 @@
+"""What a process knows to have changed, so that it refuses what is older.
+
+Every answer of the store is stamped with its *position*, the number of the last event that had
+happened when it was read. An answer is outdated if it was made of an older version than one that is
+known; and it is refused, too, if it is from so long ago that what is known has a gap since then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keymw.ports import Invalidation
+
+
+class Floors:
+    """The versions that keys and users have reached. Bounded; no method is safe to share."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        #: For each entity its version, and the position at which that was known.
+        self._versions: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        #: Every change is known that is numbered above this, up to `seen`.
+        self.since = 0
+        #: Every change up to here has been applied.
+        self.seen = 0
+
+    def admit(self, entities: Sequence[tuple[str, int]], position: int) -> bool:
+        """Say whether an answer of this position, made of these versions, may be up to date."""
+        return position >= self.since and not any(
+            version < self._version(entity) for entity, version in entities
+        )
+
+    def raise_to(self, entity: str, version: int, position: int) -> bool:
+        """Learn that an entity has reached a version; False if that was known."""
+        if version <= self._version(entity):
+            return False
+        self._versions[entity] = (version, position)
+        self._versions.move_to_end(entity)
+        if len(self._versions) > self._size:
+            _, (_, forgotten) = self._versions.popitem(last=False)
+            self.since = max(self.since, forgotten)
+        return True
+
+    def follows(self, change: Invalidation) -> bool:
+        """Note that a change has been applied; False if one that came before it has not been."""
+        if change.seq == self.seen + 1:
+            self.seen = change.seq
+        return change.seq <= self.seen
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._versions.clear()
+        self.since = self.seen = 0
+
+    def _version(self, entity: str) -> int:
+        return self._versions.get(entity, (0, 0))[0]

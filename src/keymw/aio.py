@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+
     from keymw.cache.redis import RedisCache
     from keymw.flows import Deps
     from keymw.model import Verdict
     from keymw.ports import Store
     from keymw.watch import Watch
+    from keymw.within import AsyncChanges
 
 T = TypeVar("T")
 
@@ -180,6 +183,18 @@ class AsyncKeyService(Operations):
         For the ASGI face; an outage is a verdict too.
         """
         return await self._authenticate(value)
+
+    def within(self, session: AsyncSession | async_scoped_session[Any]) -> AsyncChanges:
+        """Return the methods that change keys, to be awaited in a transaction of your own.
+
+        As `KeyService.within`, for a SQLAlchemy `AsyncSession`.
+
+        Raises:
+            TypeError: it is no asynchronous session.
+        """
+        from keymw.within import async_changes_within  # noqa: PLC0415 - it needs the ORM
+
+        return async_changes_within(self, session)
 
     async def start(self) -> None:
         """Open what the running loop needs and listen; the ASGI face calls it with the lifespan.

@@ -158,6 +158,7 @@ class Core(ABC):
     ) -> Deps:
         return flows.Deps(
             store=store,
+            changes=store,
             shared=shared,
             local=self._local,
             clock=self._clock,

@@ -75,7 +75,29 @@ class Changed:
     invalidation: Invalidation
 
 
-class Store(Protocol):
+class Changes(Protocol):
+    """Changes of the database. Raises `StoreUnavailable`, or `NotMigrated`."""
+
+    async def insert(self, key: Key, digest: bytes, action: str, actor: str | None) -> Changed:
+        """Store a new key with its event; raises `LabelTaken` or `DigestTaken`."""
+        ...
+
+    async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
+        """Apply a plan to a key's current row, which is locked meanwhile; None changes nothing.
+
+        What the plan raises rolls everything back and is raised. Raises `KeyNotFound`,
+        `LabelTaken`, `DigestTaken`.
+        """
+        ...
+
+    async def set_user(
+        self, user_id: str, *, active: bool, at: datetime, actor: str | None
+    ) -> Invalidation:
+        """Say whether a user is active; all of the user's personal keys follow in one step."""
+        ...
+
+
+class Store(Changes, Protocol):
     """The database, the only truth. Each method is one transaction.
 
     Every method raises `StoreUnavailable` if the database cannot answer, and `NotMigrated` if it
@@ -94,24 +116,6 @@ class Store(Protocol):
         self, *, project_id: str | None, user_id: str | None, include_revoked: bool
     ) -> Sequence[Key]:
         """Return keys, oldest first."""
-        ...
-
-    async def insert(self, key: Key, digest: bytes, action: str, actor: str | None) -> Changed:
-        """Store a new key with its event; raises `LabelTaken` or `DigestTaken`."""
-        ...
-
-    async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
-        """Apply a plan to a key's current row, which is locked meanwhile; None changes nothing.
-
-        What the plan raises rolls everything back and is raised. Raises `KeyNotFound`,
-        `LabelTaken`, `DigestTaken`.
-        """
-        ...
-
-    async def set_user(
-        self, user_id: str, *, active: bool, at: datetime, actor: str | None
-    ) -> Invalidation:
-        """Say whether a user is active; all of the user's personal keys follow in one step."""
         ...
 
     async def history(

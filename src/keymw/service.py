@@ -18,19 +18,22 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from sqlalchemy.orm import Session, scoped_session
+
     from keymw.flows import Deps
     from keymw.model import Verdict
+    from keymw.within import Changes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _blocking(
+def blocking(
     operation: Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[KeyService, P], T]:
+) -> Callable[Concatenate[Any, P], T]:
     """Return the operation as a method that blocks."""
 
-    def method(self: KeyService, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: object, /, *args: P.args, **kwargs: P.kwargs) -> T:
         # Operations use nothing of their class but what Core has.
         return run_now(operation(cast("Operations", self), *args, **kwargs))
 
@@ -117,19 +120,37 @@ class KeyService(Core):
         """
         return run_now(self._authenticate(value))
 
-    migrate = _blocking(Operations.migrate)
-    verify = _blocking(Operations.verify)
-    issue_project_key = _blocking(Operations.issue_project_key)
-    issue_personal_key = _blocking(Operations.issue_personal_key)
-    import_key = _blocking(Operations.import_key)
-    get = _blocking(Operations.get)
-    list = _blocking(Operations.list)
-    update = _blocking(Operations.update)
-    roll = _blocking(Operations.roll)
-    revoke = _blocking(Operations.revoke)
-    deactivate_user = _blocking(Operations.deactivate_user)
-    activate_user = _blocking(Operations.activate_user)
-    history = _blocking(Operations.history)
+    migrate = blocking(Operations.migrate)
+    verify = blocking(Operations.verify)
+    issue_project_key = blocking(Operations.issue_project_key)
+    issue_personal_key = blocking(Operations.issue_personal_key)
+    import_key = blocking(Operations.import_key)
+    get = blocking(Operations.get)
+    list = blocking(Operations.list)
+    update = blocking(Operations.update)
+    roll = blocking(Operations.roll)
+    revoke = blocking(Operations.revoke)
+    deactivate_user = blocking(Operations.deactivate_user)
+    activate_user = blocking(Operations.activate_user)
+    history = blocking(Operations.history)
+
+    def within(self, session: Session | scoped_session[Any]) -> Changes:
+        """Return the methods that change keys, to be used in a transaction of your own.
+
+        They run on the session's connection and commit nothing: the changes hold when the session
+        commits, together with what else it does, and are told to all processes right after that.
+        From then on runs the bound that they return. While the transaction is open all other
+        changes to keys wait: make it short, and these its last statements.
+
+        Args:
+            session: a SQLAlchemy session on the service's database.
+
+        Raises:
+            TypeError: it is no session.
+        """
+        from keymw.within import changes_within  # noqa: PLC0415 - it needs SQLAlchemy's ORM
+
+        return changes_within(self, session)
 
     def close(self) -> None:
         """Give back connections and threads; the service may be used again."""

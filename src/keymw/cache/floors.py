@@ -1,13 +1,18 @@
 """What a process knows to have changed, so that it refuses what is older.
 
 Every answer of the store is stamped with its *position*, the number of the last event that had
-happened when it was read. An answer is outdated if it was made of an older version than one that is
-known; and it is refused, too, if it is from so long ago that what is known has a gap since then.
+happened when it was read. An answer is outdated if it was made of an older version than one that
+was known at a later position; and it is refused, too, if it is from so long ago that what is known
+may have a gap since then.
+
+An older version from a later position is a contradiction, which only a database can bring about
+that has lost its last changes (a failover, a restored copy). Then the database is right.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,13 +21,16 @@ if TYPE_CHECKING:
     from keymw.ports import Invalidation
 
 
+_UNKNOWN = (0, 0)
+
+
 class Floors:
     """The versions that keys and users have reached. Bounded; no method is safe to share."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         #: For each entity its version, and the position at which that was known.
-        self._versions: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._versions: OrderedDict[str, tuple[int, float]] = OrderedDict()
         #: Every change is known that is numbered above this, up to `seen`.
         self.since = 0
         #: Every change up to here has been applied.
@@ -30,19 +38,26 @@ class Floors:
 
     def admit(self, entities: Sequence[tuple[str, int]], position: int) -> bool:
         """Say whether an answer of this position, made of these versions, may be up to date."""
-        return position >= self.since and not any(
-            version < self._version(entity) for entity, version in entities
-        )
+        if position < self.since:
+            return False
+        for entity, version in entities:
+            known, at = self._versions.get(entity, _UNKNOWN)
+            if version < known and position < at:
+                return False
+        return True
 
     def raise_to(self, entity: str, version: int, position: int) -> bool:
-        """Learn that an entity has reached a version; False if that was known."""
-        if version <= self._version(entity):
+        """Learn that an entity has reached a version by some position; False if that was known.
+
+        Position 0 says that it is not known when that was.
+        """
+        if version <= self._versions.get(entity, _UNKNOWN)[0]:
             return False
-        self._versions[entity] = (version, position)
+        self._versions[entity] = (version, position or inf)
         self._versions.move_to_end(entity)
         if len(self._versions) > self._size:
             _, (_, forgotten) = self._versions.popitem(last=False)
-            self.since = max(self.since, forgotten)
+            self.since = max(self.since, self.seen if forgotten == inf else int(forgotten))
         return True
 
     def follows(self, change: Invalidation) -> bool:
@@ -51,10 +66,7 @@ class Floors:
             self.seen = change.seq
         return change.seq <= self.seen
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def restart(self, position: int) -> None:
+        """Forget everything, and know of changes from this position on."""
         self._versions.clear()
-        self.since = self.seen = 0
-
-    def _version(self, entity: str) -> int:
-        return self._versions.get(entity, (0, 0))[0]
+        self.since = self.seen = position

@@ -156,27 +156,28 @@ class LocalCache:
             self._apply(change)
             return self._floors.follows(change)
 
-    def catch_up(self, after: int, position: int, changes: Sequence[Invalidation]) -> None:
-        """Apply the newest changes above `after`, in their order; the last one is `position`.
+    def catch_up(
+        self, after: int, position: int, changes: Sequence[Invalidation], *, complete: bool
+    ) -> None:
+        """Apply what has changed above `after`, up to `position`.
 
-        What must have changed otherwise is forgotten: everything from before the changes, if some
-        are left out; everything at all if the store has gone back to an older state of itself.
+        What must have changed otherwise is forgotten: all that is older than the changes, if they
+        are not complete; everything, if the store has gone back to an older state of itself.
         """
         with self._lock:
             if position < after:
-                self._floors.clear()
+                self._floors.restart(position)
                 self._forget()
-            first = changes[0].seq - 1 if changes else position
-            if first > after or position < after:
-                self._floors.since = max(self._floors.since, first)
-                self._drop(
-                    digest
-                    for digest, entry in self._positives.items()
-                    if entry.position < self._floors.since
-                )
+            if not complete:
+                self._forget_before(changes[0].seq)
             for change in changes:
                 self._apply(change)
             self._floors.seen = max(self._floors.seen, position)
+
+    def _forget_before(self, seq: int) -> None:
+        self._floors.since = max(self._floors.since, seq - 1)
+        entries = self._positives.items()
+        self._drop(name for name, entry in entries if entry.position < self._floors.since)
 
     def _apply(self, change: Invalidation) -> None:
         self._negatives.clear()

@@ -5,7 +5,17 @@ hold: a change is committed before anybody is told of it, and a verdict that L1 
 used. Nothing here reads a clock but the one handed in, imports asyncio, or holds a lock.
 """
 
-from keymw.flows.changes import adopt, get, issue, revoke, roll, set_user, settled, update
+from keymw.flows.changes import (
+    adopt,
+    get,
+    issue,
+    revoke,
+    roll,
+    set_user,
+    settled,
+    tell_committed,
+    update,
+)
 from keymw.flows.deps import Deps
 from keymw.flows.following import FEED, STREAM, follow_feed, follow_stream, ready
 from keymw.flows.lookup import load
@@ -25,5 +35,6 @@ __all__ = [
     "roll",
     "set_user",
     "settled",
+    "tell_committed",
     "update",
 ]

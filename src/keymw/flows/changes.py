@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from keymw.cache import codec
 from keymw.errors import InvalidInput, KeyNotFound, KeyNotUsable, StoreUnavailable
-from keymw.flows.deps import shared_cache
+from keymw.flows.deps import FEED_WINDOW, shared_cache
 from keymw.model import IssuedKey, Key, Propagation
 from keymw.ports import Update
 from keymw.scopes import check_grant
@@ -16,7 +16,7 @@ from keymw.tokens import digest as digest_of
 from keymw.tokens import generate, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from keymw.flows.deps import Deps
@@ -32,7 +32,7 @@ async def issue(deps: Deps, key: Key, scopes: Iterable[str], actor: str | None) 
     key = _checked(deps, key, scopes)
     token = generate(deps.settings.prefixes(key.kind)[0])
     key = replace(key, mask=mask(token))
-    changed = await deps.store.insert(key, digest_of(token.encode()), "issued", actor)
+    changed = await deps.changes.insert(key, digest_of(token.encode()), "issued", actor)
     await _announce(deps, changed.invalidation)
     return IssuedKey(changed.key, token)
 
@@ -41,7 +41,7 @@ async def adopt(
     deps: Deps, key: Key, digest: bytes, scopes: Iterable[str], actor: str | None
 ) -> Key:
     """Store a key whose secret was made elsewhere."""
-    changed = await deps.store.insert(_checked(deps, key, scopes), digest, "imported", actor)
+    changed = await deps.changes.insert(_checked(deps, key, scopes), digest, "imported", actor)
     await _announce(deps, changed.invalidation)
     return changed.key
 
@@ -65,7 +65,7 @@ async def update(
             after = replace(after, scopes=check_grant(key.kind, wanted, deps.catalog))
         return None if after == key else Update("updated", after, deps.clock.now(), actor)
 
-    changed = await deps.store.change(key_id, plan)
+    changed = await deps.changes.change(key_id, plan)
     return replace(changed.key, propagation=await _announce(deps, changed.invalidation))
 
 
@@ -89,7 +89,7 @@ async def roll(deps: Deps, key_id: str, grace: timedelta, actor: str | None) -> 
             raise InvalidInput("grace", "it ends after the last date there is.") from None
         return Update("rolled", after, now, actor, digest_of(token.encode()), until)
 
-    changed = await deps.store.change(key_id, plan)
+    changed = await deps.changes.change(key_id, plan)
     return IssuedKey(changed.key, token, await _announce(deps, changed.invalidation))
 
 
@@ -102,14 +102,14 @@ async def revoke(deps: Deps, key_id: str, actor: str | None) -> Propagation:
             return None
         return Update("revoked", replace(key, revoked_at=now), now, actor)
 
-    changed = await deps.store.change(key_id, plan)
+    changed = await deps.changes.change(key_id, plan)
     return await _announce(deps, changed.invalidation)
 
 
 async def set_user(deps: Deps, user_id: str, *, active: bool, actor: str | None) -> Propagation:
     """End, or give back, all of a user's personal keys in one step."""
     now = deps.clock.now()
-    invalidation = await deps.store.set_user(user_id, active=active, at=now, actor=actor)
+    invalidation = await deps.changes.set_user(user_id, active=active, at=now, actor=actor)
     return await _announce(deps, invalidation)
 
 
@@ -129,18 +129,47 @@ def _require_usable(key: Key, now: datetime) -> None:
 
 
 async def _announce(deps: Deps, invalidation: Invalidation) -> Propagation:
-    """Tell everybody of a committed change; this process believes it in any case."""
+    """Tell everybody of a change, once it is committed."""
+    told = False
+    if deps.uncommitted is None:
+        told = await _tell(deps, invalidation)
+    else:
+        deps.uncommitted.append(invalidation)
+    settings = deps.settings
+    bound = settings.acknowledged_bound if told else settings.unacknowledged_bound
+    return Propagation(told, timedelta(seconds=bound))
+
+
+async def _tell(deps: Deps, invalidation: Invalidation) -> bool:
+    """Tell of a committed change; this process believes it in any case. True if Redis has it."""
     deps.local.invalidate(invalidation)
     try:
         shared = await shared_cache(deps)
     except StoreUnavailable:  # gone since the commit: the change holds, and nobody was told
-        shared = None
-    settings = deps.settings
-    if shared is not None:
-        message = codec.encode_change(invalidation, deps.signing_keys)
-        if await shared.publish(invalidation.digests, message):
-            return Propagation(True, timedelta(seconds=settings.acknowledged_bound))  # noqa: FBT003
-    return Propagation(False, timedelta(seconds=settings.unacknowledged_bound))  # noqa: FBT003
+        return False
+    if shared is None:
+        return False
+    message = codec.encode_change(invalidation, deps.signing_keys)
+    return await shared.publish(invalidation.digests, message)
+
+
+async def tell_committed(deps: Deps, made: Sequence[Invalidation]) -> None:
+    """Tell of changes made in somebody else's transaction, as far as it has been committed.
+
+    Whether it has is the store's word: a part of it may have been rolled back. What is not told
+    here, because the store does not answer for instance, is found in the feed.
+    """
+    first = min((change.seq for change in made if change.seq), default=None)
+    if first is None:
+        return
+    try:
+        _, events = await deps.store.feed(first - 1, FEED_WINDOW)
+    except StoreUnavailable:
+        return
+    committed = {(event.seq, event.entity, event.version) for event in events}
+    for change in made:
+        if (change.seq, change.entity, change.version) in committed:
+            await _tell(deps, change)
 
 
 async def settled(deps: Deps, told: Told) -> Told:

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from threading import Semaphore
 
     from keymw.cache.local import LocalCache
-    from keymw.ports import ChangeStream, Clock, SharedCache, Store
+    from keymw.ports import Changes, ChangeStream, Clock, Invalidation, SharedCache, Store
     from keymw.scopes import ScopeCatalog
     from keymw.settings import Settings
+
+#: Changes that are read from the feed at once; a process that is further behind forgets what is
+#: older than they are.
+FEED_WINDOW = 1000
 
 
 @dataclass(slots=True)
@@ -23,6 +27,8 @@ class Deps:
     """What a flow works with."""
 
     store: Store
+    #: The store, or somebody else's transaction in it.
+    changes: Changes
     shared: SharedCache | None
     local: LocalCache
     clock: Clock
@@ -35,6 +41,8 @@ class Deps:
     counters: Counters = field(default_factory=Counters)
     #: Loaded from the store before Redis is first used.
     signing_keys: Sequence[bytes] = ()
+    #: Collects what is changed in somebody else's transaction; None where changes are committed.
+    uncommitted: list[Invalidation] | None = None
 
 
 async def shared_cache(deps: Deps) -> SharedCache | None:

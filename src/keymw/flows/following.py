@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from keymw.cache import codec
 from keymw.errors import NotMigrated, SharedCacheUnavailable, StoreUnavailable
-from keymw.flows.deps import know_store
+from keymw.flows.deps import FEED_WINDOW, know_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 #: The sources of the fence's leases.
 STREAM, FEED = "stream", "feed"
-
-#: Changes that are read at once. Who is further behind forgets what is older than they are.
-_WINDOW = 1000
 
 
 async def follow_feed(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
@@ -68,9 +65,9 @@ async def follow_stream(
 
 async def _catch_up(deps: Deps) -> None:
     after = deps.local.seen
-    position, changes = await deps.store.feed(after, _WINDOW)
+    position, changes = await deps.store.feed(after, FEED_WINDOW)
     deps.counters.invalidations += len(changes)
-    deps.local.catch_up(after, position, changes)
+    deps.local.catch_up(after, position, changes, complete=len(changes) < FEED_WINDOW)
 
 
 def _apply(deps: Deps, messages: Sequence[bytes]) -> bool:

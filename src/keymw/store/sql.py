@@ -1,40 +1,37 @@
 """The `Store` port on SQLAlchemy Core. Each operation is one plain function over a connection.
 
 What differs between blocking and asynchronous services is only how such a function is run, and that
-is handed in (`runners.py`). A write begins by taking the next event number, which locks the counter
-row: all writes stand in one line, so a check made inside a write still holds at its commit.
+is handed in (`runners.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keymw.errors import DigestTaken, KeyNotFound, LabelTaken, NotMigrated
+from keymw.errors import NotMigrated
 from keymw.model import Event, Key
-from keymw.policy import Record, key_entity, user_entity
-from keymw.ports import Changed, Invalidation
+from keymw.policy import Record
+from keymw.ports import Invalidation
 from keymw.principals import KeyKind
 from keymw.store import statements as sql
-from keymw.store.activity import difference
-from keymw.store.rows import to_key, to_row, to_set
+from keymw.store.changes import SqlChanges
+from keymw.store.rows import to_key, to_set
 from keymw.store.schema import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
-    from keymw.ports import Update
     from keymw.store.runners import Runner
 
 
-class SqlStore:
+class SqlStore(SqlChanges):
     """Keys in SQLite or PostgreSQL; see `keymw.ports.Store` for what each method promises."""
 
     def __init__(self, runner: Runner) -> None:
+        super().__init__(runner)
         self._run = runner
 
     async def find(self, digest: bytes) -> Record | None:
@@ -51,20 +48,6 @@ class SqlStore:
         """Return keys, oldest first."""
         owner = {"project_id": project_id, "user_id": user_id}
         return await self._run.read(partial(_list, owner, include_revoked))
-
-    async def insert(self, key: Key, digest: bytes, action: str, actor: str | None) -> Changed:
-        """Store a new key with its event."""
-        return await self._run.write(partial(_insert, key, digest, action, actor))
-
-    async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
-        """Apply a plan to a key's current row."""
-        return await self._run.write(partial(_change, key_id, plan))
-
-    async def set_user(
-        self, user_id: str, *, active: bool, at: datetime, actor: str | None
-    ) -> Invalidation:
-        """Say whether a user is active."""
-        return await self._run.write(partial(_set_user, user_id, active, at, actor))
 
     async def history(
         self, *, key_id: str | None, project_id: str | None, user_id: str | None, limit: int
@@ -138,74 +121,6 @@ def _list(
     return [to_key(row) for row in connection.execute(statement)]
 
 
-def _insert(
-    key: Key, digest: bytes, action: str, actor: str | None, connection: Connection
-) -> Changed:
-    seq = _next_seq(connection)
-    _require_new(connection, key, digest)
-    connection.execute(sql.INSERT_KEY, {**to_row(key), "digest": digest})
-    _log(connection, seq, key.created_at, action, actor, None, key)
-    return Changed(key, Invalidation(key_entity(key.id), key.version, seq, (digest,)))
-
-
-def _change(key_id: str, plan: Callable[[Key], Update | None], connection: Connection) -> Changed:
-    seq = _next_seq(connection)
-    before = _get(key_id, connection)
-    if before is None:
-        raise KeyNotFound(key_id)
-    wanted = plan(before)
-    after = before if wanted is None else replace(wanted.key, version=before.version + 1)
-    digest: bytes = connection.execute(sql.DIGEST, {"key_id": key_id}).scalar_one()
-    retired = connection.execute(sql.RETIRED_DIGESTS, {"key_id": key_id}).scalars().all()
-    if wanted is not None:
-        _require_new(connection, after, wanted.digest)
-        values = to_row(after)
-        if wanted.digest is not None:
-            old = {"digest": digest, "key_id": key_id, "mask": before.mask}
-            connection.execute(sql.INSERT_RETIRED, {**old, "valid_until": wanted.retired_until})
-            values["digest"] = wanted.digest
-        connection.execute(sql.UPDATE_KEY.values(values), {"key_id": key_id})
-        _log(connection, seq, wanted.at, wanted.action, wanted.actor, before, after)
-    else:
-        connection.rollback()
-        seq = 0
-    return Changed(after, Invalidation(key_entity(key_id), after.version, seq, (digest, *retired)))
-
-
-def _set_user(
-    user_id: str,
-    active: bool,  # noqa: FBT001
-    at: datetime,
-    actor: str | None,
-    connection: Connection,
-) -> Invalidation:
-    seq = _next_seq(connection)
-    known = connection.execute(sql.GET_USER, {"user_id": user_id}).first()
-    was_active, version = (True, 0) if known is None else (known.active, known.version)
-    digests = tuple(connection.execute(sql.USER_DIGESTS, {"user_id": user_id}).scalars())
-    if was_active == active:
-        connection.rollback()
-        return Invalidation(user_entity(user_id), version, 0, digests)
-    values = {"active": active, "version": version + 1, "changed_at": at}
-    if known is None:
-        connection.execute(sql.INSERT_USER, {"id": user_id, **values})
-    else:
-        connection.execute(sql.UPDATE_USER.values(values), {"user_id": user_id})
-    event = {
-        "seq": seq,
-        "at": at,
-        "action": "user_activated" if active else "user_deactivated",
-        "entity": user_entity(user_id),
-        "version": version + 1,
-        "user_id": user_id,
-        "actor": actor,
-        "before": {"active": was_active},
-        "after": {"active": active},
-    }
-    connection.execute(sql.INSERT_EVENT, event)
-    return Invalidation(user_entity(user_id), version + 1, seq, digests)
-
-
 def _history(about: dict[str, str | None], limit: int, connection: Connection) -> Sequence[Event]:
     statement = sql.HISTORY
     for name, value in about.items():
@@ -248,47 +163,3 @@ def _signing_keys(connection: Connection) -> Sequence[bytes]:
     if not found:
         raise NotMigrated
     return found
-
-
-def _next_seq(connection: Connection) -> int:
-    value = connection.execute(sql.NEXT_SEQ).scalar()
-    if value is None:
-        raise NotMigrated
-    return int(value)
-
-
-def _require_new(connection: Connection, key: Key, digest: bytes | None) -> None:
-    """Refuse a label or a secret that is taken; the counter's lock keeps it so until commit."""
-    if digest is not None and connection.execute(sql.DIGEST_KNOWN, {"digest": digest}).first():
-        raise DigestTaken
-    if key.kind is not KeyKind.PROJECT_SECRET or key.revoked_at is not None:
-        return
-    wanted = {"project_id": key.project_id, "label": key.label, "key_id": key.id}
-    if connection.execute(sql.LABEL_TAKEN, wanted).first():
-        raise LabelTaken(key.label)
-
-
-def _log(
-    connection: Connection,
-    seq: int,
-    at: datetime,
-    action: str,
-    actor: str | None,
-    before: Key | None,
-    after: Key,
-) -> None:
-    old, new = difference(before, after)
-    event = {
-        "seq": seq,
-        "at": at,
-        "action": action,
-        "entity": key_entity(after.id),
-        "version": after.version,
-        "key_id": after.id,
-        "project_id": after.project_id,
-        "user_id": after.user_id,
-        "actor": actor,
-        "before": old,
-        "after": new,
-    }
-    connection.execute(sql.INSERT_EVENT, event)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from keymw import Denied, Granted, Reason, ServicePrincipal
+from keymw.cache.fence import Fence
 from keymw.cache.local import Entry, LocalCache
 from keymw.ports import Invalidation
 
@@ -18,17 +21,17 @@ def grant(label):
     return Granted(ServicePrincipal(label, "2", label, frozenset()))
 
 
-def good(*entities, deadline=100.0, label="k"):
-    return Entry(grant(label), 0.0, deadline, entities)
+def good(*entities, deadline=100.0, alone_until=-inf, position=0, label="k"):
+    return Entry(grant(label), deadline, alone_until, entities, position)
 
 
-def bad(*entities, deadline=100.0):
-    return Entry(NO, 0.0, deadline, entities)
+def bad(*entities, deadline=100.0, alone_until=-inf, position=0):
+    return Entry(NO, deadline, alone_until, entities, position)
 
 
 @pytest.fixture
 def cache():
-    return LocalCache(4, 3)
+    return LocalCache(4, 3, Fence())
 
 
 def held(cache, *digests, now=0.0):
@@ -37,7 +40,7 @@ def held(cache, *digests, now=0.0):
 
 def test_garbage_never_pushes_out_a_good_key(cache):
     for number in range(4):
-        assert cache.put_granted(b"%d" % number, good((f"key:{number}", 1)), cache.generation)
+        assert cache.put_granted(b"%d" % number, good((f"key:{number}", 1)), 0.0)
     for number in range(100):
         assert cache.put_denied(b"x%d" % number, bad(), cache.generation)
     assert cache.sizes() == (4, 3)
@@ -50,14 +53,14 @@ def test_the_least_used_good_key_goes_first_and_its_entities_with_it(cache):
             b"%d" % number, good((f"key:{number}", 1), ("user:u", 0)), cache.generation
         )
     cache.get(b"0", 0.0)
-    cache.put_granted(b"4", good(("key:4", 1), ("user:u", 0)), cache.generation)
+    cache.put_granted(b"4", good(("key:4", 1), ("user:u", 0)), 0.0)
     assert held(cache, b"0", b"1", b"2", b"3", b"4") == [b"0", b"2", b"3", b"4"]
     assert cache._positives.digests_of["user:u"] == {b"0", b"2", b"3", b"4"}
     assert "key:1" not in cache._positives.digests_of
 
 
 def test_deadlines_are_exclusive(cache):
-    cache.put_granted(b"a", good(("key:a", 1), deadline=10.0), cache.generation)
+    cache.put_granted(b"a", good(("key:a", 1), deadline=10.0), 0.0)
     cache.put_denied(b"b", bad(deadline=10.0), cache.generation)
     assert held(cache, b"a", b"b", now=9.999) == [b"a", b"b"]
     assert held(cache, b"a", b"b", now=10.0) == []
@@ -66,23 +69,23 @@ def test_deadlines_are_exclusive(cache):
 
 def test_an_older_version_is_refused_whatever_raised_the_floor(cache):
     cache.invalidate(Invalidation("key:a", 3))
-    assert not cache.put_granted(b"a", good(("key:a", 2)), cache.generation)
-    assert cache.put_granted(b"a", good(("key:a", 3)), cache.generation)
-    assert cache.put_granted(b"b", good(("key:b", 5)), cache.generation)
-    assert not cache.put_granted(b"b2", good(("key:b", 4)), cache.generation)
+    assert not cache.put_granted(b"a", good(("key:a", 2)), 0.0)
+    assert cache.put_granted(b"a", good(("key:a", 3)), 0.0)
+    assert cache.put_granted(b"b", good(("key:b", 5)), 0.0)
+    assert not cache.put_granted(b"b2", good(("key:b", 4)), 0.0)
     # A refusal that was too late to be remembered still teaches which version there is.
     assert not cache.put_denied(b"c", bad(("key:c", 7)), cache.generation - 1)
-    assert not cache.put_granted(b"c", good(("key:c", 6)), cache.generation)
+    assert not cache.put_granted(b"c", good(("key:c", 6)), 0.0)
     cache.clear()
-    assert not cache.put_granted(b"a", good(("key:a", 2)), cache.generation)
+    assert not cache.put_granted(b"a", good(("key:a", 2)), 0.0)
 
 
 @pytest.mark.parametrize("seen", ["granted", "denied"])
 def test_a_newer_version_ends_the_older_secret_however_it_is_learnt(cache, seen):
     """The new secret is used before the message about the roll arrives."""
-    cache.put_granted(b"old", good(("key:a", 1)), cache.generation)
+    cache.put_granted(b"old", good(("key:a", 1)), 0.0)
     if seen == "granted":
-        cache.put_granted(b"new", good(("key:a", 2)), cache.generation)
+        cache.put_granted(b"new", good(("key:a", 2)), 0.0)
     else:
         cache.put_denied(b"new", bad(("key:a", 2)), cache.generation)
     cache.invalidate(Invalidation("key:a", 2))
@@ -91,18 +94,18 @@ def test_a_newer_version_ends_the_older_secret_however_it_is_learnt(cache, seen)
 
 
 def test_a_users_keys_end_together_and_nobody_elses(cache):
-    cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)), cache.generation)
-    cache.put_granted(b"2", good(("key:2", 1), ("user:u", 0)), cache.generation)
-    cache.put_granted(b"3", good(("key:3", 1), ("user:v", 0)), cache.generation)
+    cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)), 0.0)
+    cache.put_granted(b"2", good(("key:2", 1), ("user:u", 0)), 0.0)
+    cache.put_granted(b"3", good(("key:3", 1), ("user:v", 0)), 0.0)
     cache.invalidate(Invalidation("user:u", 1))
     assert held(cache, b"1", b"2", b"3") == [b"3"]
-    assert not cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)), cache.generation)
-    assert cache.put_granted(b"1", good(("key:1", 1), ("user:u", 2)), cache.generation)
+    assert not cache.put_granted(b"1", good(("key:1", 1), ("user:u", 0)), 0.0)
+    assert cache.put_granted(b"1", good(("key:1", 1), ("user:u", 2)), 0.0)
 
 
 def test_a_message_heard_twice_ends_nothing_new(cache):
     cache.invalidate(Invalidation("key:a", 2))
-    cache.put_granted(b"a", good(("key:a", 2)), cache.generation)
+    cache.put_granted(b"a", good(("key:a", 2)), 0.0)
     cache.invalidate(Invalidation("key:a", 2))
     cache.invalidate(Invalidation("key:a", 1))
     assert held(cache, b"a") == [b"a"]
@@ -119,18 +122,9 @@ def test_every_change_ends_every_refusal_and_those_being_read(cache):
     assert cache.generation == before + 2
 
 
-def test_what_was_being_read_when_everything_was_forgotten_is_not_used(cache):
-    before = cache.generation
-    cache.invalidate(Invalidation("key:other", 1))
-    assert cache.put_granted(b"a", good(("key:a", 1)), before)
-    cache.clear()
-    assert not cache.put_granted(b"a", good(("key:a", 1)), before)
-    assert cache.put_granted(b"a", good(("key:a", 1)), cache.generation)
-
-
 def test_one_digest_is_good_or_refused_never_both(cache):
     cache.put_denied(b"a", bad(), cache.generation)
-    cache.put_granted(b"a", good(("key:a", 1)), cache.generation)
+    cache.put_granted(b"a", good(("key:a", 1)), 0.0)
     assert cache.sizes() == (1, 0)
     cache.put_denied(b"a", bad(("key:a", 1)), cache.generation)
     assert cache.sizes() == (0, 1)
@@ -139,7 +133,81 @@ def test_one_digest_is_good_or_refused_never_both(cache):
 
 
 def test_floors_outnumber_whatever_is_held():
-    assert LocalCache(200_000, 1)._floors.maxsize >= 2 * 200_000
+    assert LocalCache(200_000, 1, Fence())._floors._size >= 2 * 200_000
+
+
+@pytest.mark.parametrize("put", ["granted", "denied"])
+def test_without_the_fence_only_what_the_store_has_just_said_counts(put):
+    fence = Fence("feed")
+    cache = LocalCache(4, 3, fence)
+    if put == "granted":
+        assert cache.put_granted(b"a", good(alone_until=5.0), 4.0)
+        assert not cache.put_granted(b"b", good(alone_until=5.0), 5.0)
+        assert not cache.put_granted(b"c", good(), 4.0)
+    else:
+        assert cache.put_denied(b"a", bad(alone_until=5.0), cache.generation)
+    assert [held(cache, b"a", now=now) for now in (4.9, 5.0)] == [[b"a"], []]
+    fence.extend("feed", 7.0)
+    assert [held(cache, b"a", now=now) for now in (6.9, 7.0)] == [[b"a"], []]
+    fence.extend("feed", 1000.0)
+    assert held(cache, b"a", now=100.0) == [], "the fence prolongs no life"
+
+
+def test_a_verdict_may_stop_to_count_before_it_is_used(cache):
+    entry = good(("key:a", 1), deadline=10.0)
+    assert cache.put_granted(b"a", entry, 0.0)
+    assert cache.counts(entry, 9.9)
+    assert not cache.counts(entry, 10.0)
+    cache.invalidate(Invalidation("key:a", 2, 1))
+    assert not cache.counts(entry, 0.0)
+
+
+def changes(*seqs):
+    return [Invalidation(f"key:{seq}", 2, seq) for seq in seqs]
+
+
+def test_a_change_that_comes_next_is_told_from_one_after_a_gap(cache):
+    assert cache.invalidate(*changes(1))
+    assert cache.invalidate(*changes(2))
+    assert not cache.invalidate(*changes(4))
+    assert cache.seen == 2
+    cache.catch_up(2, 5, changes(3, 4, 5), complete=True)
+    assert cache.seen == 5
+    assert cache.invalidate(*changes(3)), "told twice"
+    assert cache.invalidate(Invalidation("key:x", 1)), "told once more: no event of its own"
+    assert cache.seen == 5
+
+
+def test_catching_up_ends_what_has_changed_and_nothing_else(cache):
+    cache.put_granted(b"a", good(("key:1", 1)), 0.0)
+    cache.put_granted(b"b", good(("key:9", 1)), 0.0)
+    cache.put_denied(b"c", bad(), cache.generation)
+    cache.catch_up(0, 2, changes(1, 2), complete=True)
+    assert held(cache, b"a", b"b", b"c") == [b"b"]
+    assert not cache.put_granted(b"a", good(("key:1", 1)), 0.0)
+    before = cache.generation
+    cache.catch_up(2, 2, [], complete=True)
+    assert cache.generation == before
+
+
+def test_who_is_too_far_behind_forgets_what_is_older_than_what_is_known(cache):
+    cache.put_granted(b"old", good(("key:a", 1), position=3), 0.0)
+    cache.put_granted(b"new", good(("key:b", 1), position=9), 0.0)
+    cache.catch_up(0, 11, changes(10, 11), complete=False)
+    assert held(cache, b"old", b"new") == [b"new"]
+    assert not cache.put_granted(b"old", good(("key:a", 1), position=8), 0.0)
+    assert cache.put_granted(b"old", good(("key:a", 1), position=9), 0.0)
+    assert cache.seen == 11
+
+
+def test_a_store_that_has_gone_back_is_believed(cache):
+    cache.catch_up(0, 9, changes(7, 8, 9), complete=True)
+    cache.put_granted(b"a", good(("key:a", 5), position=9), 0.0)
+    cache.catch_up(9, 4, [], complete=True)
+    assert held(cache, b"a") == []
+    assert cache.seen == 4
+    assert not cache.put_granted(b"a", good(("key:a", 1), position=3), 0.0)
+    assert cache.put_granted(b"a", good(("key:a", 1), position=4), 0.0)
 
 
 class Model(RuleBasedStateMachine):
@@ -151,7 +219,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.cache = LocalCache(3, 2)
+        self.cache = LocalCache(3, 2, Fence())
         self.now = 0.0
         self.known = {}  # digest: verdict, deadline, entities
         self.floors = {}
@@ -172,8 +240,9 @@ class Model(RuleBasedStateMachine):
     def put_granted(self, digest, entities, life):
         entry = good(*entities.items(), deadline=self.now + life, label=digest.decode())
         old = any(version < self.floors.get(entity, 0) for entity, version in entities.items())
-        assert self.cache.put_granted(digest, entry, self.cache.generation) is not old
-        if not old:
+        ended = life == 0
+        assert self.cache.put_granted(digest, entry, self.now) is not (old or ended)
+        if not (old or ended):
             self.learn(entities)
             self.known[digest] = (entry.verdict, entry.deadline, entities)
 

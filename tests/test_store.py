@@ -119,6 +119,7 @@ class TestStoreContract:
             1,
             project_id="2",
             expires_at=NOW,
+            position=1,
         )
 
     async def test_a_personal_key_is_found(self, store):
@@ -133,7 +134,16 @@ class TestStoreContract:
             user_id="ann",
             projects=frozenset({"2", "02"}),
             organizations=frozenset(),
+            position=1,
         )
+
+    async def test_what_is_found_says_after_which_event_it_was_read(self, store):
+        digest = await put(store, project_key())
+        await put(store, project_key("k2", label="other"))
+        assert (await store.find(digest)).position == 2
+        await store.set_user("ann", active=False, at=NOW, actor=None)
+        await store.change("k1", roll(new_digest()))
+        assert (await store.find(digest)).position == 4 == await store.position()
 
     async def test_the_owner_goes_and_comes_back(self, store):
         digest = await put(store, personal_key())
@@ -257,7 +267,7 @@ class TestStoreContract:
         digest, key = new_digest(), project_key()
         changed = await store.insert(key, digest, "created", "ann")
         assert changed.key == key
-        assert changed.invalidation == Invalidation("key:k1", 1, (digest,))
+        assert changed.invalidation == Invalidation("key:k1", 1, 1, (digest,))
 
     async def test_a_label_is_given_once_in_a_project(self, store):
         await put(store, project_key("a"))
@@ -299,7 +309,7 @@ class TestStoreContract:
             )
         assert seen == [key, replace(key, label="second", version=2)]
         assert changed.key == replace(key, label="third", version=3) == await store.get("k1")
-        assert changed.invalidation == Invalidation("key:k1", 3, (digest,))
+        assert changed.invalidation == Invalidation("key:k1", 3, 3, (digest,))
 
     async def test_the_store_alone_says_which_version(self, store):
         await put(store, project_key())
@@ -312,7 +322,7 @@ class TestStoreContract:
         digest = await put(store, key)
         changed = await store.change("k1", lambda _: None)
         assert changed.key == key == await store.get("k1")
-        assert changed.invalidation == Invalidation("key:k1", 1, (digest,))
+        assert changed.invalidation == Invalidation("key:k1", 1, 0, (digest,))
         assert (len(await log(store)), await store.position()) == (1, 1)
         await store.change("k1", update(label="other"))
         assert [event.seq for event in await log(store)] == [2, 1]
@@ -384,12 +394,12 @@ class TestStoreContract:
 
     async def test_an_unknown_user_is_active(self, store):
         told = await store.set_user("ann", active=True, at=NOW, actor=None)
-        assert told == Invalidation("user:ann", 0, ())
+        assert told == Invalidation("user:ann", 0)
         assert await store.position() == 0
 
     async def test_a_user_may_go_before_the_first_key(self, store):
         told = await store.set_user("ann", active=False, at=NOW, actor=None)
-        assert told == Invalidation("user:ann", 1, ())
+        assert told == Invalidation("user:ann", 1, 1)
         assert not (await store.find(await put(store, personal_key()))).owner_active
 
     async def test_a_project_key_outlives_its_creator(self, store):
@@ -398,7 +408,7 @@ class TestStoreContract:
         before = await store.find(digest)
         told = await store.set_user("ann", active=False, at=NOW, actor=None)
         assert told.digests == ()
-        assert await store.find(digest) == before
+        assert await store.find(digest) == replace(before, position=2)
         assert await store.get("k1") == key
 
     # ---- the log and the feed -------------------------------------------------------------
@@ -439,20 +449,22 @@ class TestStoreContract:
         assert await numbers(key_id="a", project_id="3") == []
 
     async def test_the_feed(self, store):
-        assert (await store.position(), await store.feed(0, 10)) == (0, [])
+        assert (await store.position(), await store.feed(0, 10)) == (0, (0, []))
         await put(store, project_key("a"))
         await put(store, personal_key("b"))
         await store.set_user("ann", active=False, at=NOW, actor=None)
         await store.change("a", update(label="x"))
         everything = [
-            (1, Invalidation("key:a", 1)),
-            (2, Invalidation("key:b", 1)),
-            (3, Invalidation("user:ann", 1)),
-            (4, Invalidation("key:a", 2)),
+            Invalidation("key:a", 1, 1),
+            Invalidation("key:b", 1, 2),
+            Invalidation("user:ann", 1, 3),
+            Invalidation("key:a", 2, 4),
         ]
-        assert await store.feed(0, 10) == everything
-        assert await store.feed(1, 2) == everything[1:3]
-        assert await store.feed(4, 10) == []
+        assert await store.feed(0, 10) == (4, everything)
+        assert await store.feed(1, 2) == (4, everything[2:])
+        assert await store.feed(3, 10) == (4, everything[3:])
+        assert await store.feed(4, 10) == (4, [])
+        assert await store.feed(9, 10) == (4, [])
         assert await store.position() == 4
 
     async def test_the_log_holds_no_secret(self, store):

@@ -163,8 +163,9 @@ def test_numbers_appear_in_the_feed_in_order(database_url):
 
         def watch():
             while not done.is_set():
-                numbers = [number for number, _ in run_now(store.feed(0, 1000))]
-                if numbers != list(range(1, len(numbers) + 1)):
+                position, changes = run_now(store.feed(0, 1000))
+                numbers = [change.seq for change in changes]
+                if numbers != list(range(1, position + 1)):
                     gaps.append(numbers)
             run_now(store.aclose())
 

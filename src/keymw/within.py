@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
 from keymw._step import run_now
@@ -132,6 +131,9 @@ def async_changes_within(service: AsyncKeyService, session: object) -> AsyncChan
     Raises:
         TypeError: it is no asynchronous session.
     """
+    # Here and not above: it needs greenlet, which blocking services do without.
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session  # noqa: PLC0415
+
     found = session() if isinstance(session, async_scoped_session) else session
     if not isinstance(found, AsyncSession):
         raise TypeError(f"within: give a SQLAlchemy AsyncSession, not {type(found).__name__}.")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ResponseError
+from keymw.cache.faults import explain
 
 if TYPE_CHECKING:
+    from keymw.cache.faults import Fault
     from keymw.counters import Counters
     from keymw.ports import Clock
 
@@ -19,6 +20,9 @@ log = logging.getLogger("keymw")
 
 #: Everything that is asked over the connection.
 _ALL = ""
+#: Seconds without a failure after which what has failed is believed to be well. A Redis that has no
+#: room for another connection, or is slow, fails and answers by turns.
+_QUIET = 5.0
 
 
 class Breaker:
@@ -31,6 +35,10 @@ class Breaker:
         self._name = name
         #: What has failed, and when it may be tried again.
         self._until: dict[str, float] = {}
+        #: What has been said to have failed, and when it did so last.
+        self._failed_at: dict[str, float] = {}
+        #: What was said of it: another cause is worth another line.
+        self._said: set[tuple[str, str]] = set()
 
     def permits(self, command: str) -> bool:
         """Say whether Redis may be asked this now; of many callers, one tries what has failed."""
@@ -45,18 +53,25 @@ class Breaker:
     def failed(self, command: str, error: Exception) -> None:
         """Leave the command alone for a while, or Redis as a whole."""
         self._counters.l2_errors += 1
+        fault = explain(error)
         what = _ALL
-        if isinstance(error, ResponseError):
+        if not fault.is_total:
             what = command
             self._works(_ALL)  # it has answered
-        if what in self._until:
+        now = self._clock.monotonic()
+        self._until.setdefault(what, now + self._retry)
+        self._say(what, fault)
+        self._failed_at[what] = now
+
+    def _say(self, what: str, fault: Fault) -> None:
+        if what in self._failed_at and (not fault.advice or (what, fault.advice) in self._said):
             return
-        self._until[what] = self._clock.monotonic() + self._retry
+        self._said.add((what, fault.advice))
         log.warning(
-            "keymw: %s cannot be used (%s: %s); going on without it.",
+            "keymw: %s cannot be used (%s); going on without it.%s",
             self._called(what),
-            type(error).__name__,
-            error,
+            fault.text,
+            f" To mend it: {fault.advice}" if fault.advice else "",
         )
 
     def succeeded(self, command: str) -> None:
@@ -65,7 +80,12 @@ class Breaker:
         self._works(command)
 
     def _works(self, what: str) -> None:
-        if self._until.pop(what, None) is not None:
+        self._until.pop(what, None)
+        failed_at = self._failed_at.get(what)
+        if failed_at is None or self._clock.monotonic() < failed_at + _QUIET:
+            return
+        if self._failed_at.pop(what, None) is not None:
+            self._said = {said for said in self._said if said[0] != what}
             log.warning("keymw: %s can be used again.", self._called(what))
 
     def _called(self, what: str) -> str:

@@ -156,11 +156,11 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    async def feed(self, after: int, limit: int) -> Sequence[tuple[int, Invalidation]]:
-        """Return invalidations numbered above `after`, in order."""
-        return [
-            (event.seq, Invalidation(entity, event.version))
-            for entity, event in self._events[after : after + limit]
+    async def feed(self, after: int, limit: int) -> tuple[int, Sequence[Invalidation]]:
+        """Return the number of the last event, and the newest events above `after`, in order."""
+        return len(self._events), [
+            Invalidation(entity, event.version, event.seq)
+            for entity, event in self._events[after:][-limit:]
         ]
 
     async def position(self) -> int:

@@ -11,6 +11,7 @@ help:
 	@echo "make demo           see the whole product work, on real parts"
 	@echo "make demo SERVE=1   the same, and stay up to be tried with curl"
 	@echo "make test           lint, types and all tests, on a real Redis and a real PostgreSQL"
+	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, half an hour)"
 	@echo "make bench-hit      what a cache hit adds to a request"
 	@echo "make bench-revocation   how long a revoked key is still accepted"
 
@@ -44,6 +45,10 @@ test: lint
 	@sh .ci/servers
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+chaos: .venv/test
+	@sh .ci/servers
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
 
 bench-hit: .venv/test
 	$(BIN)/python benchmarks/hit.py

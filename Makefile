@@ -5,13 +5,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-hit clean
+.PHONY: help demo test lint bench-hit bench-revocation clean
 
 help:
 	@echo "make demo           see the whole product work, on real parts"
 	@echo "make demo SERVE=1   the same, and stay up to be tried with curl"
 	@echo "make test           lint, types and all tests, on a real Redis and a real PostgreSQL"
+	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, half an hour)"
 	@echo "make bench-hit      what a cache hit adds to a request"
+	@echo "make bench-revocation   how long a revoked key is still accepted"
 
 .venv/made:
 	@test -n "$(PYTHON)" || { echo "keymw needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -44,8 +46,16 @@ test: lint
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+chaos: .venv/test
+	@sh .ci/servers
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
+
 bench-hit: .venv/test
 	$(BIN)/python benchmarks/hit.py
+
+bench-revocation: .venv/test
+	@sh .ci/servers
+	$(BIN)/python benchmarks/revocation.py
 
 clean:
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -164,7 +164,7 @@ class AsyncKeyService(Operations):
 
     async def _join(self, key: bytes) -> Entry:
         state = self._loop()
-        await state.begin(self._keep_watch(), self.settings.store_timeout)
+        await state.begin(self._keep_watch(), self.settings.fill_patience)
         name = (key, self._local.generation)
         flight = state.flights.get(name)
         if flight is None:
@@ -206,7 +206,7 @@ class AsyncKeyService(Operations):
         """
         state = self._loop()
         await flows.ready(state.deps)
-        await state.begin(self._keep_watch(), self.settings.store_timeout)
+        await state.begin(self._keep_watch(), self.settings.fill_patience)
 
     async def aclose(self) -> None:
         """Give back what the running loop holds; the service may be used again."""

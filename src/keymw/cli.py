@@ -46,6 +46,7 @@ def _uses_keys(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _actor = click.option("--actor", metavar="A", help="Who does it, for the activity log.")
+_wait = click.option("--wait", is_flag=True, help="Return when no process accepts it any more.")
 _scopes = click.option(
     "--scope", "scopes", multiple=True, required=True, metavar="S", help="Repeat for several."
 )
@@ -213,10 +214,11 @@ def roll(
 @cli.command()
 @click.argument("key_id")
 @_actor
+@_wait
 @_uses_keys
-def revoke(keys: KeyService, key_id: str, actor: str | None, *, as_json: bool) -> None:
+def revoke(keys: KeyService, key_id: str, *, as_json: bool, **given: Any) -> None:
     """End a key for good."""
-    propagation = keys.revoke(key_id, actor=actor)
+    propagation = keys.revoke(key_id, **given)
     _say_spread({"key_id": key_id, "revoked": True}, propagation, "refuses it", as_json=as_json)
 
 
@@ -228,10 +230,11 @@ def users() -> None:
 @users.command()
 @click.argument("user_id")
 @_actor
+@_wait
 @_uses_keys
-def deactivate(keys: KeyService, user_id: str, actor: str | None, *, as_json: bool) -> None:
+def deactivate(keys: KeyService, user_id: str, *, as_json: bool, **given: Any) -> None:
     """End all personal keys of a user; project keys go on."""
-    propagation = keys.deactivate_user(user_id, actor=actor)
+    propagation = keys.deactivate_user(user_id, **given)
     what = "refuses the user's keys"
     _say_spread({"user_id": user_id, "active": False}, propagation, what, as_json=as_json)
 
@@ -291,11 +294,8 @@ def _say_spread(
 
 
 def _spread_line(propagation: Propagation, what: str) -> str:
-    """Say how far a change has gone, and by when every process does `what`."""
     _, redis = click.get_current_context().obj
-    missed = "Redis could not be told" if redis else "Redis is not configured"
-    told = "Acknowledged by Redis" if propagation.acknowledged else missed
-    return f"{told}: within {propagation.bound.total_seconds():g} s every process {what}."
+    return out.spread_line(propagation, what, has_redis=bool(redis))
 
 
 def _now() -> datetime:

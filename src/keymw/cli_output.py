@@ -137,6 +137,15 @@ def spread(propagation: Propagation) -> dict[str, object]:
     }
 
 
+def spread_line(propagation: Propagation, what: str, *, has_redis: bool) -> str:
+    """Say how far a change has gone, and by when every process does `what`."""
+    missed = "Redis could not be told" if has_redis else "Redis is not configured"
+    told = "Acknowledged by Redis" if propagation.acknowledged else missed
+    seconds = propagation.bound.total_seconds()
+    when = f"within {seconds:g} s" if seconds else "from now on"
+    return f"{told}: {when} every process {what}."
+
+
 def print_keys(keys: Sequence[Key], now: datetime) -> None:
     """Print keys, one a row."""
     if not keys:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds that a process that ends waits for its threads; a database that hangs may keep one.
+_EXIT_PATIENCE = 0.5
 #: How often a lookup is repeated whose answer no longer counts by the time that its caller goes on.
 _LOOKUPS = 2
 
@@ -185,7 +188,8 @@ class Core(ABC):
             with self._lock:
                 if self._watch is None:
                     self._watch = self._make_watch()
-                    weakref.finalize(self, self._watch.stop).atexit = False
+                    self._finalizer = weakref.finalize(self, self._watch.stop)
+                    self._finalizer.atexit = False
         return self._watch
 
     def _make_watch(self) -> Watch:
@@ -211,6 +215,7 @@ class Core(ABC):
         with self._lock:
             watch, self._watch = self._watch, None
         if watch is not None:
+            self._finalizer.detach()
             watch.stop()
         return watch
 
@@ -291,6 +296,8 @@ class Core(ABC):
 
     def _after_fork(self) -> None:
         """Forget what belongs to the parent: its connections, threads, locks and caches."""
+        if self._watch is not None:
+            self._finalizer.detach()
         _abandoned.append(vars(self).copy())
         self._begin()
 
@@ -315,4 +322,13 @@ def _forked() -> None:
         service._after_fork()  # noqa: SLF001
 
 
+def _exiting() -> None:
+    """End the threads before the interpreter does, which might catch them in the midst of C."""
+    ended = [service._end_watch() for service in tuple(_services)]  # noqa: SLF001
+    for watch in ended:
+        if watch is not None:
+            watch.join(_EXIT_PATIENCE)
+
+
 os.register_at_fork(after_in_child=_forked)
+atexit.register(_exiting)

@@ -82,7 +82,7 @@ class KeyService(Core):
     async def _join(self, key: bytes) -> Entry:
         watch = self._keep_watch()
         if watch is not None and not watch.has_tried:
-            watch.wait(self.settings.store_timeout)
+            watch.wait(self.settings.fill_patience)
         name = (key, self._local.generation)
         with self._lock:
             flight = self._flights.get(name)

@@ -104,7 +104,7 @@ class Settings:
     @property
     def patience(self) -> float:
         """Seconds that a request waits at the most for its key to be looked up, then 503."""
-        return 2 * (self.redis_timeout + self.store_timeout)
+        return 2 * (self.redis_timeout + self.store_timeout) + self.fill_patience
 
     @property
     def stream_lease(self) -> float:

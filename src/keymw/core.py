@@ -10,26 +10,23 @@ import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw import flows
-from keymw._step import run_now
 from keymw.cache.fence import Fence
 from keymw.cache.local import LocalCache
 from keymw.counters import Counters
 from keymw.errors import NotMigrated, StoreUnavailable
 from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
 from keymw.model import CacheStats, Denied, Granted, Verdict
+from keymw.opening import block, make_watch
 from keymw.outage import Outage
 from keymw.ports import SystemClock
 from keymw.principals import KeyKind
 from keymw.scopes import ScopeCatalog
 from keymw.settings import Settings
 from keymw.tokens import digest, is_presentable, is_well_formed
-from keymw.watch import Follower, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -38,7 +35,8 @@ if TYPE_CHECKING:
     from keymw.cache.local import Entry
     from keymw.flows import Deps
     from keymw.flows.changes import Told
-    from keymw.ports import ChangeStream, Clock, SharedCache, Store
+    from keymw.ports import Clock, SharedCache, Store
+    from keymw.watch import Watch
 
 T = TypeVar("T")
 
@@ -172,14 +170,6 @@ class Core(ABC):
             counters=self._counters,
         )
 
-    def _blocking_store(self, connections: int) -> Store:
-        from keymw.store.engines import make_engine  # noqa: PLC0415
-        from keymw.store.runners import Inline  # noqa: PLC0415
-        from keymw.store.sql import SqlStore  # noqa: PLC0415
-
-        settings = replace(self.settings, store_connections=connections)
-        return SqlStore(Inline(make_engine(self._url, settings)))
-
     # Listening for changes.
 
     def _keep_watch(self) -> Watch | None:
@@ -187,28 +177,15 @@ class Core(ABC):
         if self._watch is None and self._sources:
             with self._lock:
                 if self._watch is None:
-                    self._watch = self._make_watch()
+                    self._watch = make_watch(
+                        lambda store: self._make_deps(store, None, block),
+                        self._url,
+                        self._redis_url,
+                        self.settings,
+                    )
                     self._finalizer = weakref.finalize(self, self._watch.stop)
                     self._finalizer.atexit = False
         return self._watch
-
-    def _make_watch(self) -> Watch:
-        # Connections of their own: the leases must not wait for requests. And nothing here refers
-        # to the service, which would otherwise never be collected.
-        deps = self._make_deps(self._blocking_store(1), None, block)
-        follow = partial(flows.follow_feed, deps)
-        feed = Follower("keymw-feed", follow, lambda: None, partial(_close, deps.store))
-        if self._redis_url is None:
-            return Watch([feed])
-        from keymw.cache.clients import change_stream  # noqa: PLC0415
-
-        stream = change_stream(self._redis_url, self.settings, self._clock, self._counters)
-        deps = replace(deps, store=self._blocking_store(1))
-        follow = partial(flows.follow_stream, deps, stream)
-        end = partial(_close, stream)
-        return Watch(
-            [feed, Follower("keymw-stream", follow, end, partial(_close, deps.store, stream))]
-        )
 
     def _end_watch(self) -> Watch | None:
         """Tell the threads to stop, and return them: the leases that they got may run out."""
@@ -300,16 +277,6 @@ class Core(ABC):
             self._finalizer.detach()
         _abandoned.append(vars(self).copy())
         self._begin()
-
-
-async def block(seconds: float) -> None:
-    """Pause in the way of blocking services."""
-    threading.Event().wait(seconds)
-
-
-def _close(*ports: Store | ChangeStream) -> None:
-    for port in ports:
-        run_now(port.aclose())
 
 
 #: What children inherited: never closed, because closing would speak over the parent's sockets.

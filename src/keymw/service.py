@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from keymw import flows
 from keymw._step import run_now
 from keymw.cache.local import Entry
-from keymw.core import Core, block
+from keymw.core import Core
 from keymw.http import UNAVAILABLE
+from keymw.opening import block, blocking_store
 from keymw.operations import Operations
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class KeyService(Core):
             return self._opened
 
     def _open(self) -> Deps:
-        store = self._blocking_store(self.settings.store_connections)
+        store = blocking_store(self._url, self.settings)
         if self._redis_url is None:
             return self._make_deps(store, None, block)
         from keymw.cache.clients import blocking_cache  # noqa: PLC0415

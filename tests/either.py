@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from math import inf
 
 from keymw.tokens import generate
 
@@ -47,6 +48,12 @@ class Either:
         await self.verify(generate("phs_"))
         local = self.service._local
         await soon(lambda: self.service._clock.monotonic() < local.fence.until)
+
+    async def believing(self):
+        """Have the service believe its caches from now on, however far its clock is moved."""
+        await self.listening()
+        for source in self.service._sources:
+            self.service._local.fence.extend(source, inf)
 
     async def counted(self, work):
         """Return which counters some work has moved, and by how much."""

@@ -85,7 +85,7 @@ async def test_history_and_propagation(one):
     assert (rolled.key.version, rolled.key.label) == (3, "b")
     told = await one.revoke(issued.key.id, actor="dan")
     assert updated.propagation == rolled.propagation == told
-    assert (told.acknowledged, told.bound) == (False, timedelta(seconds=30))
+    assert (told.acknowledged, told.bound) == (False, timedelta(seconds=5))
     events = await one.history(key_id=issued.key.id)
     assert [(event.action, event.actor) for event in events] == [
         ("revoked", "dan"),

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 
 import pytest
 
 from keymw import KeyKind, KeyService, Settings
+from keymw.model import Propagation
 
 DEFAULTS = Settings()
 NUMBERS = [field for field in dataclasses.fields(Settings) if field.type in ("int", "float")]
+
+#: What has to grow with a setting for it to be possible at all.
+WITH = {
+    "acknowledged_bound": {"unacknowledged_bound": 10},
+    "poll_interval": {"unacknowledged_bound": 10},
+}
+
+
+def settings_with(name, value):
+    return Settings(**WITH.get(name, {}) | {name: value})
 
 
 def test_every_number_is_positive_and_of_its_type():
@@ -19,7 +31,7 @@ def test_every_number_is_positive_and_of_its_type():
         for value in wrong:
             with pytest.raises(ValueError, match=f"^{field.name}: "):
                 Settings(**{field.name: value})
-        assert getattr(Settings(**{field.name: 7}), field.name) == 7
+        assert getattr(settings_with(field.name, 7), field.name) == 7
 
 
 @pytest.mark.parametrize(
@@ -59,8 +71,44 @@ def test_prefixes_by_kind():
     assert several.prefixes(KeyKind.PERSONAL) == ("pha_",)
 
 
-def test_the_stated_time():
-    assert Settings(redis_timeout=0.5, store_timeout=1.5).patience == 4.0
+def test_the_stated_times():
+    settings = Settings(redis_timeout=0.5, store_timeout=1.5)
+    assert settings.patience == 4.0
+    assert settings.fill_patience == 0.375
+    settings = Settings(acknowledged_bound=2.0, unacknowledged_bound=20.0)
+    assert settings.stream_lease == pytest.approx(1.8)
+    assert settings.feed_lease == pytest.approx(18.0)
+    assert settings.heartbeat == pytest.approx(0.45)
+
+
+def test_the_bounds_that_people_are_told():
+    assert (DEFAULTS.acknowledged_bound, DEFAULTS.unacknowledged_bound) == (1.0, 5.0)
+    assert DEFAULTS.stream_lease < DEFAULTS.acknowledged_bound
+    assert DEFAULTS.feed_lease < DEFAULTS.unacknowledged_bound
+    # A process hears several times before its lease runs out, so one lost answer costs nothing.
+    assert 3 * DEFAULTS.heartbeat < DEFAULTS.stream_lease
+    assert 3 * DEFAULTS.poll_interval < DEFAULTS.feed_lease
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("unacknowledged_bound", {"unacknowledged_bound": 0.9, "poll_interval": 0.1}),
+        ("unacknowledged_bound", {"acknowledged_bound": 5.1}),
+        ("poll_interval", {"poll_interval": 5.0}),
+        ("poll_interval", {"poll_interval": 4.5}),  # the lease itself
+        ("poll_interval", {"acknowledged_bound": 0.5, "unacknowledged_bound": 1.0}),
+    ],
+)
+def test_bounds_that_cannot_be_kept_are_refused(field, given):
+    with pytest.raises(ValueError, match=f"^{field}: it "):
+        Settings(**given)
+
+
+def test_bounds_that_can_just_be_kept():
+    Settings(acknowledged_bound=5.0)
+    assert Settings(poll_interval=4.4).poll_interval < DEFAULTS.feed_lease
+    Settings(acknowledged_bound=0.01, unacknowledged_bound=0.01, poll_interval=0.008)
 
 
 def test_an_empty_environment_is_the_defaults():
@@ -79,6 +127,8 @@ def test_every_field_from_the_environment():
     }
     given |= {field.name: ("3", 3) for field in NUMBERS}
     assert set(given) == {field.name for field in dataclasses.fields(Settings)}
+    # Others are measured by it, so it has to be above them.
+    given["unacknowledged_bound"] = ("9", 9)
     environ = {f"KEYMW_{name.upper()}": text for name, (text, _) in given.items()}
     found = Settings.from_env(environ)
     assert {name: getattr(found, name) for name in given} == {
@@ -107,7 +157,8 @@ def test_a_service_from_the_environment(monkeypatch, sqlite_url, redis_url):
     environ = {
         "KEYMW_DATABASE_URL": sqlite_url,
         "KEYMW_REDIS_URL": redis_url,
-        "KEYMW_MAX_AGE": "5",
+        "KEYMW_ACKNOWLEDGED_BOUND": "2.5",
+        "KEYMW_UNACKNOWLEDGED_BOUND": "7.5",
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -115,11 +166,11 @@ def test_a_service_from_the_environment(monkeypatch, sqlite_url, redis_url):
         with service as keys:
             keys.migrate()
             told = keys.deactivate_user("ann")
-            assert told.bound.total_seconds() == 5
-            assert told.acknowledged
+            assert told == Propagation(acknowledged=True, bound=timedelta(seconds=2.5))
     monkeypatch.setenv("KEYMW_REDIS_URL", "")
     with KeyService.from_env() as keys:
-        assert not keys.activate_user("ann").acknowledged
+        told = keys.activate_user("ann")
+        assert told == Propagation(acknowledged=False, bound=timedelta(seconds=7.5))
     for environ in ({}, {"KEYMW_DATABASE_URL": ""}):
         with pytest.raises(ValueError, match="KEYMW_DATABASE_URL"):
             KeyService.from_env(environ=environ)

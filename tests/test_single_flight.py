@@ -19,6 +19,7 @@ from keymw import (
     Reason,
     Settings,
     StoreUnavailable,
+    outage,
 )
 from keymw.tokens import digest, generate
 
@@ -29,9 +30,15 @@ IMPATIENT = Settings(store_timeout=0.2, redis_timeout=0.01)
 
 
 async def listens(keys):
-    """Wait until the service listens: when it begins to, it forgets what it knew and asks again."""
+    """Wait until the service listens, so that it believes what it keeps for longer than a test."""
     await Either(keys).listening()
     return keys
+
+
+@pytest.fixture
+def soon_over(monkeypatch):
+    """Have an outage end with the first answer, and not only after a second without a failure."""
+    monkeypatch.setattr(outage, "_QUIET", 0.0)
 
 
 @pytest.fixture
@@ -114,7 +121,7 @@ def test_many_threads_cost_one_read(keys):
     assert {type(verdict) for verdict in verdicts} == {Granted}
 
 
-def test_threads_share_a_failure_and_the_next_one_asks_anew(keys, caplog):
+def test_threads_share_a_failure_and_the_next_one_asks_anew(keys, caplog, soon_over):
     token = keys.issue_project_key("2", "x", ["other:read"]).token
     gate = thread_gate(keys, error=StoreUnavailable("gone"))
     verdicts = verify_in_threads(keys, bearer(token), gate)
@@ -220,7 +227,7 @@ async def test_all_callers_cancelled_leave_a_whole_service(akeys):
     assert gate.reads == 3
 
 
-async def test_callers_share_a_failure_and_the_next_one_asks_anew(akeys, caplog):
+async def test_callers_share_a_failure_and_the_next_one_asks_anew(akeys, caplog, soon_over):
     token = (await akeys.issue_project_key("2", "x", ["other:read"])).token
     gate = loop_gate(akeys, error=StoreUnavailable("gone"))
     callers = await ask(akeys, token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,21 +22,31 @@ class Outage:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
+        self._lock = threading.Lock()
         self._answers = 0
         #: When it failed last; None while it does not.
         self._failed_at: float | None = None
 
     def note(self, error: StoreUnavailable, now: float) -> None:
         """Take note of a request that is answered 503."""
-        if self._failed_at is None:
+        with self._lock:
+            begins = self._failed_at is None
+            self._failed_at = now
+            self._answers = self._counters.store_answers
+        if begins:
             log.error("keymw: requests with API keys are answered 503: %s", error)
-        self._failed_at = now
-        self._answers = self._counters.store_answers
 
     def look(self, now: float) -> None:
         """Take note of a verdict. It proves nothing by itself: it may be the shared cache's."""
-        if self._failed_at is None or self._answers == self._counters.store_answers:
+        if self._failed_at is None:
             return
-        if now >= self._failed_at + _QUIET:
-            self._failed_at = None
+        with self._lock:
+            ends = (
+                self._failed_at is not None
+                and self._answers != self._counters.store_answers
+                and now >= self._failed_at + _QUIET
+            )
+            if ends:
+                self._failed_at = None
+        if ends:
             log.warning("keymw: the database answers again.")

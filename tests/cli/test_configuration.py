@@ -70,7 +70,7 @@ def test_wrong_setting(run, name, value):
 
 def test_settings_come_from_the_environment(run):
     run.environment["KEYMW_PROJECT_SECRET_PREFIXES"] = "acme_,phs_"
-    run.environment["KEYMW_MAX_AGE"] = "12"
+    run.environment["KEYMW_UNACKNOWLEDGED_BOUND"] = "12"
     key_id, token = run.issue()
     assert token.startswith("acme_")
     assert "within 12 s" in run.done("revoke", key_id).stdout

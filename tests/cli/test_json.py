@@ -34,7 +34,7 @@ def test_json_of_every_command(run):
         "scopes": ["endpoint:read"],
     }
     rolled = run.json("roll", key["id"])
-    unheard = {"acknowledged": False, "bound_seconds": 30.0}
+    unheard = {"acknowledged": False, "bound_seconds": 5.0}
     assert rolled["propagation"] == unheard
     assert rolled["key"]["version"] == 2
     assert TOKEN.fullmatch(rolled["token"])

@@ -2,7 +2,7 @@
 
 What belongs to an event loop (clients, connections, loads in flight) is kept by loop and ends with
 it, so one service may outlive several loops, as it does in tests. SQLite is bound to no loop: its
-connections are the service's.
+connections are the service's. So are the threads that listen for changes.
 """
 
 from __future__ import annotations
@@ -123,8 +123,9 @@ class AsyncKeyService(Operations):
         running = asyncio.get_running_loop()
         state = self._loops.get(running)
         if state is None or state.keeper.done():
-            for loop in [loop for loop in self._loops if loop.is_closed()]:
-                del self._loops[loop]
+            for loop in tuple(self._loops):  # other threads may have theirs
+                if loop.is_closed():
+                    self._loops.pop(loop, None)
             deps = self._open()
             state = _Loop(deps, owns_store=deps.store is not self._sqlite)
             self._loops[running] = state
@@ -135,8 +136,6 @@ class AsyncKeyService(Operations):
         """Hold nothing of a loop that is over: there may be a new one for each call."""
         if self._loops.get(loop) is state:
             del self._loops[loop]
-        if not self._loops:
-            self._end_watch()
 
     def _open(self) -> Deps:
         from keymw.store.engines import make_engine  # noqa: PLC0415

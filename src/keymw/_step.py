@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -23,3 +25,18 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError(f"{coroutine!r} suspended: a blocking service was given asynchronous ports.")
+
+
+def blocking(
+    operation: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """Return a method that blocks until the operation is done.
+
+    It may be the method of another class than the operation's, with what that one uses.
+    """
+
+    def method(self: object, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run_now(operation(self, *args, **kwargs))
+
+    update_wrapper(method, operation)
+    return method

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from keymw import flows
-from keymw._step import run_now
+from keymw._step import blocking, run_now
 from keymw.cache.local import Entry
 from keymw.core import Core
 from keymw.http import UNAVAILABLE
@@ -15,7 +14,7 @@ from keymw.opening import block, blocking_store
 from keymw.operations import Operations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from types import TracebackType
     from typing import Self
 
@@ -27,19 +26,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def blocking(
-    operation: Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Any, P], T]:
-    """Return the operation as a method that blocks."""
-
-    def method(self: object, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        # Operations use nothing of their class but what Core has.
-        return run_now(operation(cast("Operations", self), *args, **kwargs))
-
-    update_wrapper(method, operation)
-    return method
 
 
 class _Flight:

@@ -65,6 +65,7 @@ class Watch:
                     tried.set()
                     self._stopping.wait(_PAUSE)
         finally:
+            tried.set()  # nobody need wait for one that was stopped before it had begun
             follower.close()
 
     @property

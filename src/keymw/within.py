@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from sqlalchemy import event
 from sqlalchemy.orm import Session, scoped_session
 
-from keymw._step import run_now
+from keymw._step import blocking, run_now
 from keymw.errors import InvalidInput
 from keymw.flows import tell_committed
 from keymw.operations import Operations
-from keymw.service import blocking
 from keymw.store.changes import SqlChanges
 from keymw.store.joined import Joined
 

@@ -80,7 +80,7 @@ class RedisCache:
         self._settle = settle
         self._names = Names(settings.redis_prefix)
         # Longer than any read of the store, so that only a change, or a pause, takes it away.
-        self._token_ms = milliseconds(settings.patience + settings.fill_patience)
+        self._token_ms = milliseconds(settings.patience)
         self._breaker = breaker
 
     def belong_to(self, store: str) -> None:

@@ -88,23 +88,39 @@ async def _ask_shared(deps: Deps, digest: bytes) -> tuple[Entry | None, bytes | 
 async def _ask_store(deps: Deps, digest: bytes, token: bytes | None) -> Entry | None:
     """Return what the store says; None if Redis knows by now that something newer is true."""
     observed, at = deps.clock.monotonic(), deps.clock.now()
-    record = await _find(deps, digest)
+    try:
+        record = await _find(deps, digest)
+    except StoreUnavailable:
+        await _release(deps, digest, token)
+        raise
     verdict = judge(record, deps.clock.now(), deps.catalog)
     alone_until = observed + deps.settings.stream_lease
     if record is None or not isinstance(verdict, Granted):
-        if token is not None and deps.shared is not None:
-            await deps.shared.release(digest, token)
-        entities = () if record is None else record.entities
-        position = 0 if record is None else record.position
+        await _release(deps, digest, token)
+        entities, position = ((), 0) if record is None else (record.entities, record.position)
         deadline = observed + deps.settings.negative_max_age
         return Entry(verdict, deadline, alone_until, entities, position)
     entry = _entry(deps, verdict, record, at, observed, alone_until)
-    left = entry.deadline - deps.clock.monotonic()
-    if token is not None and deps.shared is not None and left > 0:
-        value = codec.encode(codec.Value(record, at), digest, deps.signing_keys)
-        if not await deps.shared.fill(digest, token, value, left):
-            return None
-    return entry
+    is_valid = await _fill(deps, digest, token, codec.Value(record, at), entry.deadline)
+    return entry if is_valid else None
+
+
+async def _fill(
+    deps: Deps, digest: bytes, token: bytes | None, value: codec.Value, deadline: float
+) -> bool:
+    """Share what was read until its deadline. False if a change has overtaken it."""
+    left = deadline - deps.clock.monotonic()
+    if token is None or deps.shared is None or left <= 0:
+        await _release(deps, digest, token)
+        return True
+    raw = codec.encode(value, digest, deps.signing_keys)
+    return await deps.shared.fill(digest, token, raw, left)
+
+
+async def _release(deps: Deps, digest: bytes, token: bytes | None) -> None:
+    """Let another process read what this one did not fill."""
+    if token is not None and deps.shared is not None:
+        await deps.shared.release(digest, token)
 
 
 async def _find(deps: Deps, digest: bytes) -> Record | None:

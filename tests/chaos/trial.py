@@ -61,7 +61,7 @@ class Trial:
         ended = self._clash()
         self._put_to_use()
         traffic.send("good", filter(None, [ended.successor]))
-        bound = _bound(ended)
+        bound = ended.bound if ended.bound is not None else Settings().unacknowledged_bound
         _until(ended.at + bound + _MARGIN)
         # Other changes go on. They must not bring back what has ended.
         traffic.send("good", [fleet.issue("newcomer")["token"]])
@@ -146,14 +146,6 @@ class Trial:
         self._traffic.stop("ending")
         self._traffic.finish()
         return now < deadline
-
-
-def _bound(ended):
-    """Return the seconds that were promised; where nobody was told, those of a lost message."""
-    settings = Settings()
-    if ended.acknowledged:
-        return getattr(settings, "acknowledged_bound", 1.0)
-    return getattr(settings, "unacknowledged_bound", 5.0)
 
 
 def _any_hung(answers, worker, moment):

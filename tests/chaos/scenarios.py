@@ -123,6 +123,13 @@ SCENARIOS = (
         lasts=0.5,
     ),
     Scenario(
+        name="PostgreSQL away for long",
+        fault=faults.postgres_crashed,
+        outages=True,
+        moment=RETURNED,
+        lasts=5.5,
+    ),
+    Scenario(
         name="PostgreSQL out of one's reach",
         fault=faults.postgres_cut,
         outages=True,

@@ -7,7 +7,6 @@ import itertools
 import json
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 
 from conftest import eventually
@@ -41,10 +40,8 @@ class Traffic:
     def __init__(self, workers):
         self._workers = workers
         self._stopping = threading.Event()
-        #: Tokens that must be accepted, by everybody.
-        self.good = []
-        #: Tokens that are to end, by the name of the worker that is asked.
-        self.ending = defaultdict(list)
+        #: What is sent: tokens by role and by the name of the worker that is asked.
+        self._sent = {(role, name): () for role in _PAUSE for name in workers}
         self._answers = []
         self._asking = {}
         self._threads = [
@@ -63,6 +60,16 @@ class Traffic:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+
+    def send(self, role, tokens, *names):
+        """Send these too, to the named workers or to all."""
+        for name in names or self._workers:
+            self._sent[role, name] += tuple(tokens)
+
+    def stop(self, role):
+        """Send none of a role any more."""
+        for name in self._workers:
+            self._sent[role, name] = ()
 
     def since(self, moment):
         """Return the answers to requests that were sent after a moment."""
@@ -83,7 +90,7 @@ class Traffic:
             if self._stopping.wait(_PAUSE[role]):
                 connection.close()
                 return
-            tokens = self.good if role == "good" else self.ending[worker.name]
+            tokens = self._sent[role, worker.name]
             if tokens:
                 self._send(connection, worker, role, tokens[number % len(tokens)])
 

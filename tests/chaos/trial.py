@@ -46,7 +46,8 @@ class Trial:
     def run(self):
         """Return what came of it."""
         fleet, traffic = self.fleet, self._traffic
-        traffic.good = [key["token"] for key in fleet.good]
+        traffic.stop("good")
+        traffic.send("good", [key["token"] for key in fleet.good])
         self.ending, self._change = self._scenario.change.prepare(fleet)
         cold = [fleet.issue("cold")["token"] for _ in range(2)]
         if not self._scenario.cold:
@@ -54,24 +55,24 @@ class Trial:
         self._scenario.prepare(self)
         began, counters = time.monotonic(), fleet.counters()
         logs = {name: worker.log.stat().st_size for name, worker in fleet.workers.items()}
+        hit = [self.target.name] if self.target else []
         # In no cache yet: an outage may be said of them, but no refusal.
-        traffic.good += cold
+        traffic.send("good", cold, *hit)
         ended = self._clash()
-        self._ask(*fleet.workers)
-        traffic.good += [ended.successor] if ended.successor else []
-        bound = _bound(ended)
+        self._put_to_use()
+        traffic.send("good", filter(None, [ended.successor]))
+        bound = ended.bound if ended.bound is not None else Settings().unacknowledged_bound
         _until(ended.at + bound + _MARGIN)
         # Other changes go on. They must not bring back what has ended.
-        traffic.good += [fleet.issue("newcomer")["token"]]
+        traffic.send("good", [fleet.issue("newcomer")["token"]])
         trouble = [] if self._settle(began) else [f"not recovered after {_HOPELESS:g} s"]
-        hit = self.target.name if self.target else ""
         answers = traffic.since(began)
-        if self._scenario.cold and not _any_hung(answers, hit, ended.at):
+        if self._scenario.cold and not _any_hung(answers, *hit, ended.at):
             trouble.append("no fill was under way when the key ended")
         return judge(
             Observed(
                 scenario=self._scenario.name,
-                hit=hit,
+                hit="".join(hit),
                 workers=tuple(fleet.workers),
                 ended=ended.at,
                 acknowledged=ended.acknowledged,
@@ -80,20 +81,20 @@ class Trial:
                 mended=self._mended,
                 stopped=self._broken if self._scenario.fault is faults.worker_stopped else inf,
                 outages=self._scenario.outages,
-                drops=hit if self._scenario.drops else "",
+                drops="".join(hit) if self._scenario.drops else "",
                 store_reads=_store_reads(counters, fleet.counters()),
                 trouble=trouble,
                 logs={name: _said(fleet.workers[name], at) for name, at in logs.items()},
             )
         )
 
-    def _ask(self, *names):
-        for name in names:
-            self._traffic.ending[name] = self.ending
+    def _put_to_use(self, *names):
+        self._traffic.stop("ending")
+        self._traffic.send("ending", self.ending, *names)
 
     def put_in_use(self, condition=lambda: True):
         """Send the keys that are to end until all workers accept them, and a condition holds."""
-        self._ask(*self.fleet.workers)
+        self._put_to_use()
         asked = time.monotonic()
 
         def in_use():
@@ -119,7 +120,7 @@ class Trial:
             with self._scenario.fault(self):
                 self._broken = time.monotonic()
                 if self._scenario.cold:
-                    self._ask(self.target.name)
+                    self._put_to_use(self.target.name)
                 _until(self._broken + self._scenario.lasts)
             self._mended = time.monotonic()
             return change.result()
@@ -142,17 +143,9 @@ class Trial:
             if now > calm_since + _STEADY and len(heard) == len(self.fleet.workers):
                 break
             _until(now + 0.05)
-        self._traffic.ending.clear()
+        self._traffic.stop("ending")
         self._traffic.finish()
         return now < deadline
-
-
-def _bound(ended):
-    """Return the seconds that were promised; where nobody was told, those of a lost message."""
-    settings = Settings()
-    if ended.acknowledged:
-        return getattr(settings, "acknowledged_bound", 1.0)
-    return getattr(settings, "unacknowledged_bound", 5.0)
 
 
 def _any_hung(answers, worker, moment):

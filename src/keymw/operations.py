@@ -271,7 +271,8 @@ class Operations(Core):
 
         Raises:
             KeyNotFound: there is none with this id.
-            StoreUnavailable: the database cannot answer; nothing is revoked.
+            StoreUnavailable: the database cannot answer. Its connection may have broken in the
+                midst of the commit, so whether the key is revoked is not known: repeat it.
         """
         key = check_id("key_id", key_id)
         told = await self._lasting(flows.revoke(self._deps(), key, check_actor(actor)))
@@ -285,7 +286,7 @@ class Operations(Core):
         The user need not be known before. `wait` is as in `revoke`.
 
         Raises:
-            StoreUnavailable: the database cannot answer; nothing is changed.
+            StoreUnavailable: the database cannot answer; repeat it, as for `revoke`.
         """
         user = check_id("user_id", user_id)
         change = flows.set_user(self._deps(), user, active=False, actor=check_actor(actor))
@@ -297,7 +298,7 @@ class Operations(Core):
         """Give a user's personal keys back, as they were. `wait` is as in `revoke`.
 
         Raises:
-            StoreUnavailable: the database cannot answer; nothing is changed.
+            StoreUnavailable: the database cannot answer; repeat it, as for `revoke`.
         """
         user = check_id("user_id", user_id)
         change = flows.set_user(self._deps(), user, active=True, actor=check_actor(actor))

@@ -6,8 +6,9 @@ import pytest
 import redis
 
 from either import soon
-from keymw import Granted, Reason, Settings, StoreUnavailable
+from keymw import Reason, Settings, StoreUnavailable, outage
 from keymw.flows import following
+from keymw.store.sql import SqlStore
 from keymw.tokens import digest, generate
 
 NEVER_POLLS = Settings(poll_interval=60.0, unacknowledged_bound=600.0)
@@ -51,6 +52,12 @@ async def pair(services, sqlite_url, redis_url):
     await deaf.listening()
     deaf.service._local.invalidate = lambda change: None
     return one, deaf
+
+
+@pytest.fixture
+def soon_over(monkeypatch):
+    """Have an outage end with the first answer, and not only after a second without a failure."""
+    monkeypatch.setattr(outage, "_QUIET", 0.0)
 
 
 @pytest.fixture
@@ -138,15 +145,25 @@ async def test_a_process_that_has_seen_the_end_of_a_key_never_accepts_it_again(o
     assert local.generation > before
 
 
-async def test_what_was_read_before_anybody_listened_is_asked_again(one):
-    issued = await one.project_key()
+async def test_what_was_read_before_a_gap_in_what_is_known_is_asked_again(
+    one, services, sqlite_url, monkeypatch
+):
+    """The process was so far behind that it read only the last changes of many."""
+    monkeypatch.setattr(following, "FEED_WINDOW", 2)
+    other = services(sqlite_url)
+    issued = await other.project_key()
+    await following._catch_up(one.deps)
     store = Store(one)
 
-    async def begins_to_listen():
+    async def falls_behind():
         if store.reads == 1:
-            one.service._local.clear()
+            for _ in range(3):
+                await other.project_key()
+            await following._catch_up(one.deps)
 
-    store.then = begins_to_listen
+    store.then = falls_behind
+    assert await one.reason(issued.token) is None
+    assert store.reads == 2
     assert await one.reason(issued.token) is None
     assert store.reads == 2
 
@@ -179,7 +196,7 @@ async def test_an_old_value_in_redis_is_not_used_by_who_knows_better(pair, raw):
     assert store.reads == 1
 
 
-async def test_an_outage_is_remembered_nowhere(pair, raw, caplog):
+async def test_an_outage_is_remembered_nowhere(pair, raw, caplog, soon_over):
     one, _ = pair
     issued = await one.project_key()
     store = Store(one)
@@ -211,61 +228,97 @@ async def test_redis_answers_for_a_database_that_is_down_and_is_not_taken_for_it
     assert len(caplog.messages) == 1
 
 
-async def test_a_key_that_ends_while_it_is_looked_up_is_not_stored(
+async def test_an_answer_that_took_too_long_is_neither_used_nor_stored(
     services, sqlite_url, redis_url, clock, raw
 ):
     one = services(sqlite_url, redis=redis_url, clock=clock)
     await one.migrate()
-    await one.listening()
     issued = await one.project_key()
+    await one.believing()
     store = Store(one)
 
     async def pause():
         clock.advance(31.0)
 
     store.then = pause
-    assert isinstance(await one.verify(issued.token), Granted)
+    assert await one.reason(issued.token) is Reason.UNAVAILABLE
     assert list(raw.scan_iter("keymw:v:*")) == []
+    assert held(one)[0] == 0
     store.then = None
     reads = store.reads
-    assert isinstance(await one.verify(issued.token), Granted)
+    assert await one.reason(issued.token) is None
+    assert await one.reason(issued.token) is None
     assert store.reads == reads + 1
 
 
-async def test_the_feed_is_read_to_its_end_and_outlives_an_outage(
+async def test_an_answer_that_ends_before_its_caller_goes_on_is_not_used(
+    services, sqlite_url, clock
+):
+    """As when the process is paused after the load, or its thread is not run for long."""
+    one = services(sqlite_url, clock=clock, settings=NEVER_POLLS)
+    await one.migrate()
+    issued = await one.project_key()
+    await one.believing()
+    join, pauses = one.service._join, [31.0, 31.0]
+
+    async def slowly(key):
+        entry = await join(key)
+        if pauses:
+            clock.advance(pauses.pop())
+        return entry
+
+    one.service._join = slowly
+    assert await one.reason(issued.token) is Reason.UNAVAILABLE
+    pauses.append(31.0)
+    assert await one.reason(issued.token) is None  # for it was asked once more
+    assert pauses == []
+
+
+async def test_the_feed_is_followed_through_an_outage_however_much_was_missed(
     services, sqlite_url, monkeypatch
 ):
-    monkeypatch.setattr(following, "_FEED_PAGE", 2)
+    monkeypatch.setattr(following, "FEED_WINDOW", 2)
     settings = Settings(poll_interval=0.02)
-    one, other = services(sqlite_url, settings=settings), services(sqlite_url, settings=settings)
+    one, other = services(sqlite_url, settings=settings), services(sqlite_url)
     await one.migrate()
+    issued = [await one.project_key() for _ in range(5)]
+    other.service.settings = settings
     await other.listening()
-    store = other.deps.store
-    feed = store.feed
+    for key in issued:
+        assert await other.reason(key.token) is None
+    assert held(other)[0] == 5
+    feed, counted = SqlStore.feed, other.service.stats
 
-    async def gone(after, limit):
+    async def gone(self, after, limit):
         raise StoreUnavailable("gone")
 
-    store.feed = gone
-    issued = [await one.project_key() for _ in range(5)]
-    await soon(lambda: other.service.stats().store_errors > 1)
-    assert other.service.stats().invalidations == 0
-    store.feed = feed
-    await soon(lambda: other.service.stats().invalidations == len(issued))
+    monkeypatch.setattr(SqlStore, "feed", gone)
+    errors = counted().store_errors
+    await soon(lambda: counted().store_errors > errors + 1)
+    invalidations = counted().invalidations
+    for key in issued:
+        await one.revoke(key.key.id)
+    monkeypatch.setattr(SqlStore, "feed", feed)
+    await soon(lambda: held(other)[0] == 0)
+    assert counted().invalidations == invalidations + 2
+    for key in issued:
+        assert await other.reason(key.token) is Reason.REVOKED
 
 
-async def test_a_service_listens_once_its_database_can_be_reached(services, sqlite_url):
+async def test_a_service_listens_once_its_database_can_be_reached(
+    services, sqlite_url, monkeypatch
+):
     one = services(sqlite_url, settings=Settings(poll_interval=0.02))
     await one.migrate()
-    store = one.deps.store
-    position = store.position
+    issued = await one.project_key()
+    feed = SqlStore.feed
 
-    async def gone():
+    async def gone(self, after, limit):
         raise StoreUnavailable("gone")
 
-    store.position = gone
-    await one.verify(generate("phs_"))
+    monkeypatch.setattr(SqlStore, "feed", gone)
+    assert await one.reason(issued.token) is None  # the store itself has said it
     await soon(lambda: one.service.stats().store_errors > 1)
-    assert one.service._local.generation == 0
-    store.position = position
-    await soon(lambda: one.service._local.generation)
+    assert one.service._local.fence.until < one.service._clock.monotonic()
+    monkeypatch.setattr(SqlStore, "feed", feed)
+    await soon(lambda: one.service._local.fence.until > one.service._clock.monotonic())

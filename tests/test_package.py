@@ -35,14 +35,14 @@ LAYERS = (
     ("ports",),
     ("cache", "store"),
     ("flows",),
-    ("_step", "core", "operations", "service", "aio"),
+    ("_step", "watch", "outage", "opening", "core", "operations", "service", "aio", "within"),
     ("access", "connection", "integrations", "decorators"),
     ("asgi", "wsgi", ""),
     ("cli_input", "cli_output", "cli", "__main__"),
 )
-#: Who may read a clock: the port, what bounds the wait for a database, and what people start.
-#: Everything else is handed the time.
-CLOCKS = {"ports", "store.deadline", "store.migrations.versions.0001_keys", "cli"}
+#: Who may read a clock: the port, what bounds the wait for a database or for threads, and what
+#: people start. Everything else is handed the time.
+CLOCKS = {"ports", "store.deadline", "store.migrations.versions.0001_keys", "watch", "cli"}
 
 
 def modules():

@@ -73,7 +73,7 @@ def test_prefixes_by_kind():
 
 def test_the_stated_times():
     settings = Settings(redis_timeout=0.5, store_timeout=1.5)
-    assert settings.patience == 4.0
+    assert settings.patience == 4.375
     assert settings.fill_patience == 0.375
     settings = Settings(acknowledged_bound=2.0, unacknowledged_bound=20.0)
     assert settings.stream_lease == pytest.approx(1.8)

@@ -43,7 +43,10 @@ async def load(deps: Deps, digest: bytes) -> Entry:
         if attempt and deps.clock.monotonic() >= until:
             break
         generation = deps.local.generation
-        known, token = await _ask_shared(deps, digest)
+        known, token = None, None
+        if attempt < _ATTEMPTS - 1:
+            # The last time without it: who deletes there again and again shall not deny anything.
+            known, token = await _ask_shared(deps, digest)
         if known is not None:
             return known
         entry = await _ask_store(deps, digest, token)

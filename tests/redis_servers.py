@@ -12,9 +12,10 @@ from conftest import eventually
 
 
 class TcpRedis:
-    """A redis-server on a free loopback port and on a Unix socket."""
+    """A redis-server on a free loopback port and on a Unix socket, with options of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
+        self.options = options
         self.path = folder / "r.sock"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -26,6 +27,7 @@ class TcpRedis:
             [
                 *(shutil.which("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--unixsocket", str(self.path), "--save", "", "--dir", str(self.folder)),
+                *self.options,
             ],
             stdout=subprocess.DEVNULL,
         )
@@ -45,7 +47,7 @@ class FaultyServer:
     """Accepts whoever comes, and answers each thing it is sent with the same bytes.
 
     Args:
-        reply: the bytes; None never answers.
+        reply: the bytes, or what makes them of the thing that was sent; None never answers.
         breaks_off: close the connection after the first reply.
     """
 
@@ -69,8 +71,10 @@ class FaultyServer:
 
     def serve(self, connection):
         with contextlib.suppress(OSError):
-            while connection.recv(65536):
-                if self.reply is not None:
+            while sent := connection.recv(65536):
+                if callable(self.reply):
+                    connection.sendall(self.reply(sent))
+                elif self.reply is not None:
                     connection.sendall(self.reply)
                 if self.breaks_off:
                     connection.shutdown(socket.SHUT_RDWR)
@@ -81,3 +85,16 @@ class FaultyServer:
         self.thread.join()
         for connection in self.connections:
             connection.close()
+
+
+def redis_4(sent):
+    """Answer as Redis 4 does: it knows scripts, but neither `HELLO` nor streams."""
+    _, _, name, *rest = sent.split(b"\r\n")
+    arguments = b"".join(b"`%s`, " % argument for argument in rest[1::2])
+    if name in {b"HELLO", b"XREAD", b"XREVRANGE"}:
+        return b"-ERR unknown command `%s`, with args beginning with: %s\r\n" % (name, arguments)
+    if b"XADD" in sent:
+        return b"-@user_script: 5: Unknown Redis command called from Lua script\r\n"
+    if b"SETINFO" in sent:
+        return b"-ERR Unknown subcommand or wrong number of arguments for 'setinfo'\r\n"
+    return {b"EVAL": b":1\r\n", b"MGET": b"*1\r\n$-1\r\n"}.get(name, b"+OK\r\n")

@@ -49,6 +49,7 @@ _OF_CONNECTIONS = (
 )
 _OF_COMMANDS = (
     ("ermission", _PERMISSIONS),
+    ("user executing the script can't", _PERMISSIONS),
     ("read only replica", _PRIMARY),
     ("Link with MASTER is down", _PRIMARY),
     ("NOREPLICAS", "bring its replicas back, or lower min-replicas-to-write."),
@@ -56,6 +57,7 @@ _OF_COMMANDS = (
     ("MISCONF", "it cannot save: make room on its disk."),
     ("wrong kind of value", "something else lies under a name of keymw's: set redis_prefix."),
     ("unknown command", _OLD),
+    ("Unknown Redis command", _OLD),
     ("MOVED", _SINGLE),
     ("same slot", _SINGLE),
     ("CLUSTERDOWN", _SINGLE),

@@ -193,7 +193,7 @@ class AsyncKeyService(Operations):
         """
         from keymw.within import async_changes_within  # noqa: PLC0415 - it needs the ORM
 
-        return async_changes_within(self, session)
+        return async_changes_within(self, session, lambda telling: self._loop().start(telling))
 
     async def start(self) -> None:
         """Open what the running loop needs and listen; the ASGI face calls it with the lifespan.

@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import SessionTransaction
 
-    from keymw.aio import AsyncKeyService
     from keymw.core import Core
     from keymw.flows import Deps
     from keymw.ports import Invalidation
-    from keymw.service import KeyService
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,7 +102,7 @@ class AsyncChanges(_Joining):
     activate_user = _awaited(Operations.activate_user)
 
 
-def changes_within(service: KeyService, session: object) -> Changes:
+def changes_within(service: Core, session: object) -> Changes:
     """Return the changes that go into a session; the same ones for as long as it lives.
 
     Raises:
@@ -124,8 +122,15 @@ def changes_within(service: KeyService, session: object) -> Changes:
     return made
 
 
-def async_changes_within(service: AsyncKeyService, session: object) -> AsyncChanges:
+def async_changes_within(
+    service: Core, session: object, tell: Callable[[Coroutine[Any, Any, None]], object]
+) -> AsyncChanges:
     """Return the changes that go into a session; the same ones for as long as it lives.
+
+    Args:
+        service: to whom the keys belong.
+        session: whose transaction is joined.
+        tell: runs something in the background, for a commit does not wait until all are told.
 
     Raises:
         TypeError: it is no asynchronous session.
@@ -138,10 +143,6 @@ def async_changes_within(service: AsyncKeyService, session: object) -> AsyncChan
         raise TypeError(f"within: give a SQLAlchemy AsyncSession, not {type(found).__name__}.")
     name, inner = ("keymw", service), found.sync_session
     if name not in inner.info:
-
-        def tell(telling: Coroutine[Any, Any, None]) -> None:
-            service._loop().start(telling)  # noqa: SLF001 - a commit does not wait for it
-
         inner.info[name] = AsyncChanges(service, inner, found.run_sync, tell)
     made: AsyncChanges = inner.info[name]
     return made

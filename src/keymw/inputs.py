@@ -8,6 +8,9 @@ from uuid import UUID
 
 from keymw.errors import InvalidInput
 
+#: What ids may be handed in as.
+Id = str | int | UUID
+
 MAX_LABEL = 40
 MAX_ID = 255
 

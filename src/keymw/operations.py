@@ -1,4 +1,4 @@
-"""The public operations, written once: `KeyService` blocks on them, `AsyncKeyService` awaits."""
+"""The public changes to keys, written once for blocking and asynchronous services."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from keymw import flows
-from keymw.core import Core
 from keymw.drafts import imported_key, new_key
-from keymw.errors import InvalidInput
 from keymw.inputs import check_actor, check_id, check_label
 from keymw.principals import KeyKind
+from keymw.queries import Queries
 from keymw.tokens import parse_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from datetime import datetime
-    from uuid import UUID
 
-    from keymw.model import Event, IssuedKey, Key, Propagation, Verdict
-
-    Id = str | int | UUID
-
-_MAX_LIMIT = 1_000_000
+    from keymw.inputs import Id
+    from keymw.model import IssuedKey, Key, Propagation
 
 
-class Operations(Core):
-    """Everything that can be done with keys."""
+class Operations(Queries):
+    """Everything that can be asked about keys, and done with them."""
 
     async def migrate(self) -> None:
         """Make or upgrade the tables.
@@ -37,19 +32,6 @@ class Operations(Core):
             StoreUnavailable: the database cannot be reached or changed.
         """
         await self._lasting(self._deps().store.migrate())
-
-    async def verify(self, token: str) -> Verdict:
-        """Return `Granted(principal)` or `Denied(reason)` for a token, with no web app at all.
-
-        An outage is `Denied(Reason.UNAVAILABLE)`: nothing is known about the key then.
-
-        Raises:
-            NotMigrated: the database does not have keymw's tables.
-            TypeError: the token is not a string.
-        """
-        if not isinstance(token, str):
-            raise TypeError(f"verify() takes the token as a string, not {type(token).__name__}.")
-        return await self._verify(token)
 
     async def issue_project_key(
         self,
@@ -164,33 +146,6 @@ class Operations(Core):
         change = flows.adopt(self._deps(), key, parse_digest(digest), scopes, key.created_by)
         return await self._lasting(change)
 
-    async def get(self, key_id: str) -> Key:
-        """Return a key's row.
-
-        Raises:
-            KeyNotFound: there is none with this id.
-            StoreUnavailable: the database cannot answer.
-        """
-        return await flows.get(self._deps(), check_id("key_id", key_id))
-
-    async def list(
-        self,
-        *,
-        project_id: Id | None = None,
-        user_id: Id | None = None,
-        include_revoked: bool = False,
-    ) -> Sequence[Key]:
-        """Return the keys of a project or of a user (or all of them), oldest first.
-
-        Raises:
-            StoreUnavailable: the database cannot answer.
-        """
-        return await self._deps().store.list(
-            project_id=None if project_id is None else check_id("project_id", project_id),
-            user_id=None if user_id is None else check_id("user_id", user_id),
-            include_revoked=include_revoked,
-        )
-
     async def update(
         self,
         key_id: str,
@@ -303,26 +258,3 @@ class Operations(Core):
         user = check_id("user_id", user_id)
         change = flows.set_user(self._deps(), user, active=True, actor=check_actor(actor))
         return await self._settled(await self._lasting(change), wait=wait)
-
-    async def history(
-        self,
-        *,
-        key_id: str | None = None,
-        project_id: Id | None = None,
-        user_id: Id | None = None,
-        limit: int = 100,
-    ) -> Sequence[Event]:
-        """Return the activity log of a key, a project or a user (or of all), newest first.
-
-        Raises:
-            InvalidInput: an id, or the limit, is none.
-            StoreUnavailable: the database cannot answer.
-        """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= _MAX_LIMIT:
-            raise InvalidInput("limit", f"give a whole number from 1 to {_MAX_LIMIT}.")
-        return await self._deps().store.history(
-            key_id=None if key_id is None else check_id("key_id", key_id),
-            project_id=None if project_id is None else check_id("project_id", project_id),
-            user_id=None if user_id is None else check_id("user_id", user_id),
-            limit=limit,
-        )

@@ -35,8 +35,8 @@ class TcpRedis:
         return f"redis://127.0.0.1:{self.port}", f"unix://{self.path}"
 
     def answers(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+            return not (tcp.connect_ex(("127.0.0.1", self.port)) or unix.connect_ex(str(self.path)))
 
     def __exit__(self, *error):
         self.process.terminate()

@@ -201,7 +201,7 @@ async def test_a_redis_that_is_still_loading(make, tmp_path, caplog):
 
 async def test_a_script_that_keeps_it_busy(make, server, caplog):
     url, raw = server
-    raw.config_set("busy-reply-threshold", "1")
+    raw.config_set("lua-time-limit", "1")
     with redis.Redis.from_url(url) as other:
 
         def keep_busy():

@@ -230,6 +230,21 @@ def test_an_id_that_a_stranger_has_made_up_deafens_nobody_for_long(stream, raw, 
         assert read(stream) == heard(b"1")
 
 
+def test_silence_after_the_last_id_proves_nothing(stream, raw, speak):
+    """A message may have come and gone before it was put back."""
+    for _ in range(3):
+        raw.delete(STREAM)
+        raw.xadd(STREAM, {"m": "stranger"}, id=LAST_ID)
+        read(stream)
+        speak(b"1")
+        raw.xadd(STREAM, {"m": "stranger"}, id=LAST_ID)
+        assert read(stream) == GAP
+    raw.delete(STREAM)
+    assert read(stream) == GAP
+    speak(b"2")
+    assert read(stream) == heard(b"2")
+
+
 def test_other_fields_than_ours_are_an_empty_message(stream, raw, speak):
     raw.xadd(STREAM, {"x": "y", "z": ""})
     raw.xadd(STREAM, {"m": b"\xff" * 100_000, "x": "y"})

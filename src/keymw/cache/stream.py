@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The place in a stream before its first message.
 _START = b"0-0"
+#: The place after which there is none: no message can follow it.
+_END = b"%d-%d" % (2**64 - 1, 2**64 - 1)
 _COUNT = 1000
 
 
@@ -73,9 +75,10 @@ class RedisStream:
             self._cursor = found[-1][0]
             return Heard([fields.get(b"m", b"") for _, fields in found], complete=True)
         # Silence proves something only if the stream still reaches as far as we have read. One that
-        # was emptied, or went back to an old state, would be silent for ever.
+        # was emptied, or went back to an old state, would be silent for ever; and so would one that
+        # has come to the end of its numbers, which only a stranger can have brought about.
         last = self._last()
-        if _number(last) < _number(self._cursor):
+        if _number(last) < _number(self._cursor) or self._cursor == _END:
             self._cursor = last
             return Heard((), complete=False)
         return Heard((), complete=True)

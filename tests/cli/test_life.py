@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 from cli.driving import ISSUE, PERSONAL, TOKEN, Cli, program
 from servers import redis_server
@@ -150,6 +151,22 @@ def test_redis_down_at_revoke(sqlite_url):
     assert run.reason(token) == "revoked_key"
     untold = {"acknowledged": False, "bound_seconds": 7.5}
     assert run.json("revoke", other_id)["propagation"] == untold
+
+
+def test_waiting_until_it_holds_everywhere(run):
+    waits = {"KEYMW_ACKNOWLEDGED_BOUND": "0.2", "KEYMW_UNACKNOWLEDGED_BOUND": "0.3"}
+    run.environment.update(waits | {"KEYMW_POLL_INTERVAL": "0.05"})
+    key_id, token = run.issue(*PERSONAL)
+    at_once = {"acknowledged": False, "bound_seconds": 0.0}
+    started = time.monotonic()
+    left = run.done("users", "deactivate", "anna", "--wait").stdout
+    assert left == "Redis is not configured: from now on every process refuses the user's keys.\n"
+    assert time.monotonic() >= started + 0.3
+    assert run.reason(token) == "owner_inactive"
+    assert run.json("users", "deactivate", "anna", "--wait")["propagation"] == at_once
+    assert run.json("revoke", key_id, "--wait")["propagation"] == at_once
+    ended = run.done("revoke", key_id, "--wait").stdout
+    assert ended == "Redis is not configured: from now on every process refuses it.\n"
 
 
 def test_expiry_is_shown(run):

@@ -10,7 +10,8 @@ import pytest
 from either import Either
 from faces.app import Reply, Seen
 from faces.credentials import Stepped, bearer, credentials, issue
-from keymw import Settings
+from keymw import Settings, StoreUnavailable
+from keymw.store.sql import SqlStore
 
 
 def check_outage(face, reply):
@@ -52,14 +53,20 @@ def test_an_outage_is_nobodys_who_sent_no_key(face, keys, sqlite_url):
     assert reply.status == 401 or reply.close == 1008
 
 
-def test_a_known_key_outlives_an_outage_for_a_while(face, keys, sqlite_url, runner):
+def test_a_known_key_outlives_an_outage_for_a_while(face, keys, sqlite_url, runner, monkeypatch):
     face.keys._clock = clock = Stepped()
-    runner.run(Either(face.keys).listening())
     headers = bearer(issue(keys, sqlite_url, "project"))
+    runner.run(Either(face.keys).listening())
     assert face.ask(headers, "/both").status == 200
     face.outage()
+
+    async def gone(*_):
+        raise StoreUnavailable("The database cannot answer: it is on fire.")
+
+    monkeypatch.setattr(SqlStore, "feed", gone)
+    clock.seconds += Settings().feed_lease - 0.1
     assert face.ask(headers, "/both").status == 200
-    clock.seconds += Settings().max_age + 1
+    clock.seconds += 0.2
     for path in ("/both", "/open"):
         check_outage(face, face.ask(headers, path))
 

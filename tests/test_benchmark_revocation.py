@@ -187,6 +187,8 @@ def test_a_worker_that_ends_is_named(tmp_path):
         fleet = Fleet(place, "mysql://nowhere", "unix:///nowhere", 1)
         with pytest.raises(RuntimeError, match=r"(?s)^worker 1 has ended\..*mysql"):
             fleet.watch("keymw", ["x"])
+        with pytest.raises(RuntimeError, match=r"(?s)^worker 1 has ended\..*mysql"):
+            fleet.check()
     finally:
         place.stop()
 
@@ -362,7 +364,7 @@ def test_the_plain_cache_hears_of_a_revoke(database_url, redis_url):
         assert worker.peek(token) is None
         assert worker.load(token) == worker.peek(token) == {"label": "daily"}
         assert issuer.load(token) == {"label": "daily"}  # from Redis
-        Scissors(client, PLAIN).wait_for_listeners(1)
+        eventually(lambda: Scissors(client, PLAIN).listeners() == 1)
         issuer.revoke(token)
         eventually(lambda: worker.peek(token) is None)
         assert worker.load(token) is issuer.load(token) is None
@@ -382,13 +384,19 @@ def test_the_plain_cache_does_not_hear_while_it_is_cut_off(sqlite_url, redis_url
         first, second = issuer.issue("first"), issuer.issue("second")
         worker.load(first)
         worker.load(second)
-        scissors.wait_for_listeners(1)
+        eventually(lambda: scissors.listeners() == 1)
         with scissors.cutting():
             issuer.revoke(first)
-        scissors.wait_for_listeners(1)
+        eventually(lambda: scissors.listeners() == 1)
         issuer.revoke(second)
         eventually(lambda: worker.peek(second) is None)  # it listens again
         assert worker.peek(first) == {"label": "first"}
+
+
+def test_the_plain_cache_goes_on_without_redis(sqlite_url, tmp_path):
+    with two_caches(sqlite_url, f"unix://{tmp_path}/none.sock") as (issuer, worker):
+        assert worker.load(issuer.issue("daily")) == {"label": "daily"}
+        assert worker.load("unknown") is None
 
 
 def test_the_plain_cache_forgets_after_its_ttl(sqlite_url, redis_url):

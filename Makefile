@@ -11,7 +11,7 @@ help:
 	@echo "make demo           see the whole product work, on real parts"
 	@echo "make demo SERVE=1   the same, and stay up to be tried with curl"
 	@echo "make test           lint, types and all tests, on a real Redis and a real PostgreSQL"
-	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, half an hour)"
+	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, a quarter of an hour)"
 	@echo "make bench-hit      what a cache hit adds to a request"
 	@echo "make bench-revocation   how long a revoked key is still accepted"
 

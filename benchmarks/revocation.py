@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keymw import KeyService, Settings
-from revocation_contenders import TTL, KeymwRevoker, PlainRevoker
+from revocation_contenders import KEYMW, TTL, KeymwRevoker, PlainRevoker
 from revocation_figures import (
     cut_table,
     healthy_table,
@@ -146,9 +146,13 @@ def show(console: Console, found: dict[str, Any]) -> None:
         f"{gap['p99']:.2f} ms (p99) and {gap['max']:.2f} ms (longest).\n"
     )
     console.print(healthy_table(found["healthy"]))
-    console.print()
+    calls = [f"{name} {part['call']['p50']:.2f}" for name, part in found["healthy"].items()]
+    console.print(f"The calls themselves took, in ms (p50): {', '.join(calls)}.\n")
     console.print(cut_table(found["cut"], found["cut_off"]))
     console.print()
+    unheard = found["healthy"][KEYMW]["unacknowledged"]
+    if unheard:
+        console.print(f"keymw: {unheard} revokes were not acknowledged by Redis: it was too slow.")
     for text, holds in verdicts(found["healthy"], found["cut"]):
         console.print(f"keymw: {text}: {'yes' if holds else 'NO'}")
 

@@ -53,6 +53,12 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._workers)
 
+    def check(self) -> None:
+        """Raise `RuntimeError` if a worker has ended."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} has ended.\n{self._place.said(name)}")
+
     def watch(self, contender: str, tokens: Sequence[str]) -> None:
         """Return once every worker holds all keys in its memory and asks for them."""
         for connection in self._workers:
@@ -111,13 +117,9 @@ class Scissors:
     def _connections(self) -> list[dict[str, str]]:
         return [found for found in self._client.client_list() if found["name"] == self._name]
 
-    def wait_for_listeners(self, count: int) -> None:
-        """Return once that many connections wait for messages, of a channel or of a stream."""
-        deadline = time.monotonic() + _PATIENCE
-        while sum(bool({"b", "P"} & set(found["flags"])) for found in self._connections()) < count:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self._name}: not all workers listen.")
-            time.sleep(0.005)
+    def listeners(self) -> int:
+        """Return how many connections wait for messages, of a channel or of a stream."""
+        return sum(bool({"b", "P"} & set(found["flags"])) for found in self._connections())
 
     def _cut(self) -> None:
         for found in self._connections():

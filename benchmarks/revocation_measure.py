@@ -22,6 +22,9 @@ _WARMING = 10
 #: Seconds for which the workers ask for a key before it is revoked, at the most.
 _BEFORE = 0.005
 
+#: Seconds that the workers get to connect again.
+_PATIENCE = 30.0
+
 
 def _revoke(revoker: Revoker, fleet: Fleet, cut_off: float) -> tuple[Sample, list[float]]:
     """Revoke one key that all workers hold; the gaps between their checks come along."""
@@ -60,6 +63,15 @@ def healthy(
     return samples, gaps
 
 
+def _wait_for_listeners(scissors: Scissors, fleet: Fleet) -> None:
+    deadline = monotonic() + _PATIENCE
+    while scissors.listeners() < len(fleet):
+        fleet.check()
+        if monotonic() > deadline:
+            raise RuntimeError(f"Not all workers listen again, {_PATIENCE:g} s after a cut.")
+        time.sleep(0.005)
+
+
 def cut(
     revoker: Revoker, fleet: Fleet, scissors: Scissors, revokes: int, cut_off: float
 ) -> list[Sample]:
@@ -72,7 +84,7 @@ def cut(
     made = []
     for _, handle in issued:
         # Otherwise a revoke would only meet what the one before it has broken.
-        scissors.wait_for_listeners(len(fleet))
+        _wait_for_listeners(scissors, fleet)
         with scissors.cutting():
             called = monotonic()
             outcome = revoker.revoke(handle)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from contextlib import suppress
 from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class PlainCache:
                     channel.subscribe(_CHANNEL)
                     for message in channel.listen():
                         self._entries.pop(message["data"].decode(), None)
-            except (redis.ConnectionError, OSError, ValueError):  # closing a pool breaks its reader
+            except Exception:  # noqa: BLE001 - whatever it is, a subscriber that ends is worse
                 self._closed.wait(_RECONNECT)
 
     def issue(self, label: str) -> str:
@@ -93,7 +94,9 @@ class PlainCache:
     def load(self, token: str) -> dict[str, Any] | None:
         """Return whose key it is, from Redis or the database; None if it is nobody's."""
         digest = _digest(token)
-        raw = self._redis.get(f"plain:{digest}")
+        raw = None
+        with suppress(redis.RedisError):  # the database knows too
+            raw = self._redis.get(f"plain:{digest}")
         if isinstance(raw, bytes):
             found: dict[str, Any] = json.loads(raw)
         else:
@@ -103,7 +106,8 @@ class PlainCache:
             if label is None:
                 return None
             found = {"label": label}
-            self._redis.set(f"plain:{digest}", json.dumps(found), px=int(self._ttl * 1000))
+            with suppress(redis.RedisError):
+                self._redis.set(f"plain:{digest}", json.dumps(found), px=int(self._ttl * 1000))
         self._entries[digest] = (monotonic() + self._ttl, found)
         return found
 

@@ -130,11 +130,11 @@ def test_every_revoke_is_in_the_json(run, name):
 def test_a_cut_shows_why_the_bound_matters(run):
     text, figures = run
     plain, keymw = figures["cut"]["TTL + pub/sub"], figures["cut"]["keymw"]
-    assert plain["still_accepted_at_cut_off"] == plain["n"] == 2
+    assert plain["still_accepted_at_cut_off"] > 0
     assert plain["last_accept"]["max"] >= figures["cut_off"] * 1000
     assert keymw["still_accepted_at_cut_off"] == 0
     assert keymw["last_accept"]["max"] <= keymw["bound"]
-    assert tables(text)[3][2:4] == ["> 1500", "> 1500"]
+    assert tables(text)[3][3] == "> 1500"
     assert "keymw: no key accepted again after a refusal: yes" in text
 
 
@@ -187,6 +187,8 @@ def test_a_worker_that_ends_is_named(tmp_path):
         fleet = Fleet(place, "mysql://nowhere", "unix:///nowhere", 1)
         with pytest.raises(RuntimeError, match=r"(?s)^worker 1 has ended\..*mysql"):
             fleet.watch("keymw", ["x"])
+        with pytest.raises(RuntimeError, match=r"(?s)^worker 1 has ended\..*mysql"):
+            fleet.check()
     finally:
         place.stop()
 
@@ -362,16 +364,18 @@ def test_the_plain_cache_hears_of_a_revoke(database_url, redis_url):
         assert worker.peek(token) is None
         assert worker.load(token) == worker.peek(token) == {"label": "daily"}
         assert issuer.load(token) == {"label": "daily"}  # from Redis
-        Scissors(client, PLAIN).wait_for_listeners(1)
+        eventually(lambda: Scissors(client, PLAIN).listeners() == 1)
         issuer.revoke(token)
         eventually(lambda: worker.peek(token) is None)
         assert worker.load(token) is issuer.load(token) is None
 
 
-def test_the_plain_cache_does_not_hear_while_it_is_cut_off(sqlite_url, redis_url):
+def test_the_plain_cache_does_not_hear_while_it_is_cut_off(sqlite_url, redis_url, monkeypatch):
+    import revocation_plain
     from revocation_contenders import PLAIN
     from revocation_fleet import Scissors
 
+    monkeypatch.setattr(revocation_plain, "_RECONNECT", 1.0)  # not before the cutting is over
     with (
         two_caches(sqlite_url, redis_url) as (issuer, worker),
         redis.Redis.from_url(redis_url) as client,
@@ -380,13 +384,19 @@ def test_the_plain_cache_does_not_hear_while_it_is_cut_off(sqlite_url, redis_url
         first, second = issuer.issue("first"), issuer.issue("second")
         worker.load(first)
         worker.load(second)
-        scissors.wait_for_listeners(1)
+        eventually(lambda: scissors.listeners() == 1)
         with scissors.cutting():
             issuer.revoke(first)
-        scissors.wait_for_listeners(1)
+        eventually(lambda: scissors.listeners() == 1)
         issuer.revoke(second)
         eventually(lambda: worker.peek(second) is None)  # it listens again
         assert worker.peek(first) == {"label": "first"}
+
+
+def test_the_plain_cache_goes_on_without_redis(sqlite_url, tmp_path):
+    with two_caches(sqlite_url, f"unix://{tmp_path}/none.sock") as (issuer, worker):
+        assert worker.load(issuer.issue("daily")) == {"label": "daily"}
+        assert worker.load("unknown") is None
 
 
 def test_the_plain_cache_forgets_after_its_ttl(sqlite_url, redis_url):

@@ -10,6 +10,7 @@ import json
 import random
 import signal
 import sys
+from math import inf
 from pathlib import Path
 
 from rich.console import Console
@@ -34,27 +35,34 @@ def _chosen(scenario, chance):
     return hit, chance.uniform(*scenario.moments)
 
 
-def _run(options, console):
+def _trials(options):
+    """Return what is tried, in order: a scenario, the worker to hit and the moment of the fault."""
     chance = random.Random(options.seed)
     scenarios = [each for each in SCENARIOS if options.only in each.name]
+    for _ in range(options.rounds):
+        for scenario in scenarios:
+            yield scenario, *_chosen(scenario, chance)
+
+
+def _run(options, console):
     results = []
     with running_fleet() as fleet, Traffic(fleet.workers) as traffic:
         try:
-            for number in range(1, options.rounds + 1):
-                for scenario in scenarios:
-                    hit, moment = _chosen(scenario, chance)
-                    when = moment if moment == RETURNED else f"{moment * 1000:+.0f} ms"
-                    with console.status(f"round {number}: {scenario.name}, fault at {when}"):
-                        result = Trial(fleet, traffic, scenario, hit=hit, moment=moment).run()
-                    results.append(result)
-                    if result.violations:
-                        console.print(
-                            f"\nWRONG in round {number}, fault at {when}", style="bold red"
-                        )
-                        console.print(result.explain(), markup=False, soft_wrap=True)
+            for scenario, hit, moment in _trials(options):
+                result = Trial(fleet, traffic, scenario, hit=hit, moment=moment).run()
+                results.append(result)
+                console.print(_line(result, moment), style="bold red" * bool(result.violations))
+                if result.violations:
+                    console.print(result.explain(), markup=False, soft_wrap=True)
         except KeyboardInterrupt:
             console.print("Interrupted; what there is by now:")
     return results
+
+
+def _line(result, moment):
+    when = moment if moment == RETURNED else f"{moment * 1000:+.0f} ms"
+    last = "never" if result.slowest == -inf else f"at {result.slowest * 1000:+.0f} ms"
+    return f"{result.scenario} {result.hit} (fault {when}): last accepted {last}"
 
 
 def main():

@@ -68,7 +68,9 @@ class Result:
         return max(self.last_accept.values())
 
     def as_json(self):
-        return asdict(self)
+        """Return the figures as JSON knows them: None for a worker that has accepted nothing."""
+        accepts = {who: None if at == -inf else at for who, at in self.last_accept.items()}
+        return asdict(self) | {"last_accept": accepts}
 
     def explain(self):
         """Return what was wrong, and what the workers had to say meanwhile."""

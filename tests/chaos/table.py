@@ -42,8 +42,9 @@ def _grouped(results):
     """Put together what was promised the same: a bound belongs to each row."""
     groups = {}
     for each in results:
-        groups.setdefault((each.scenario, each.acknowledged, each.bound), []).append(each)
-    return groups.values()
+        promised = (each.acknowledged, each.bound)
+        groups.setdefault(each.scenario, {}).setdefault(promised, []).append(each)
+    return [rows for scenario in groups.values() for rows in scenario.values()]
 
 
 def _row(rows):

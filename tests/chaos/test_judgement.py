@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import inf
 
 import pytest
@@ -71,6 +72,12 @@ def test_a_stopped_worker_may_have_decided_before():
     assert accepted_at(hung, stopped=END - 0.4) == END - 0.5
     came_in_afterwards = answer(-0.5, took=2.0, entered=1.49)
     assert accepted_at(came_in_afterwards, stopped=END - 0.4) == END + 1.5
+
+
+def test_the_figures_are_json():
+    figures = json.loads(json.dumps(result(answer(0.5)).as_json(), allow_nan=False))
+    assert figures["last_accept"] == {"one": 0.5, "two": None}
+    assert figures["violations"] == []
 
 
 def test_connections_may_break_where_the_fault_breaks_them():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ log = logging.getLogger("keymw")
 
 #: Seconds until a follower that has failed begins anew.
 _PAUSE = 1.0
+#: Seconds until one that has not ended yet is interrupted once more.
+_AGAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,16 @@ class Watch:
 
     def join(self, seconds: float) -> None:
         """Wait for the followers to end, but for no longer than this."""
-        _each_within(seconds, [thread.join for thread in self._threads])
+        pairs = zip(self._followers, self._threads, strict=True)
+        _each_within(seconds, [partial(_end, *pair) for pair in pairs])
+
+
+def _end(follower: Follower, thread: threading.Thread, seconds: float) -> None:
+    until = monotonic() + seconds
+    while thread.is_alive() and (left := until - monotonic()) > 0:
+        thread.join(min(left, _AGAIN))
+        if thread.is_alive():  # it may have begun to wait just after it was interrupted
+            follower.interrupt()
 
 
 def _each_within(seconds: float, waits: Sequence[Callable[[float], object]]) -> None:

@@ -12,6 +12,7 @@ help:
 	@echo "make demo SERVE=1   the same, and stay up to be tried with curl"
 	@echo "make test           lint, types and all tests, on a real Redis and a real PostgreSQL"
 	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, a quarter of an hour)"
+	@echo "make model          every order of steps and faults in the model of the protocol (some minutes)"
 	@echo "make bench-hit      what a cache hit adds to a request"
 	@echo "make bench-revocation   how long a revoked key is still accepted"
 
@@ -49,6 +50,10 @@ test: lint
 chaos: .venv/test
 	@sh .ci/servers
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
+
+.PHONY: model
+model: .venv/test
+	@PYTHONPATH=tests $(BIN)/python -m model
 
 bench-hit: .venv/test
 	$(BIN)/python benchmarks/hit.py

@@ -81,7 +81,7 @@ def test_a_forgotten_change_without_a_number_leaves_nothing_older_than_what_was_
 
 def test_a_gap_is_noticed_and_a_repetition_is_none(floors):
     def follows(seq):
-        return floors.follows(Invalidation("key:a", 1, seq))
+        return floors.note(Invalidation("key:a", 1, seq))
 
     floors.seen = 4
     assert follows(5)
@@ -128,7 +128,7 @@ def test_nothing_older_than_what_was_heard_is_ever_admitted(history, size):
     floors = Floors(size)
     for change in heard:
         floors.raise_to(change.entity, change.version, change.seq)
-        floors.follows(change)
+        floors.note(change)
     last = len(changes)
     for position in range(last + 1):
         for entity in "abcdef":
@@ -147,7 +147,7 @@ def test_seen_is_where_the_first_gap_is(history):
     floors = Floors(10)
     numbers = set()
     for change in heard:
-        complete = floors.follows(change)
+        complete = floors.note(change)
         # Those above a gap are not remembered: the feed tells of them once more.
         if change.seq == floors.seen:
             numbers.add(change.seq)

@@ -155,7 +155,7 @@ async def test_old_values_after_a_change(
     }[ending]()
 
     async def is_heard():
-        return other.service._local.seen == await other.deps.store.position()
+        return other.service._local.progress[0] == await other.deps.store.position()
 
     await soon(is_heard)
     fresh = services(migrated_url, redis=redis_url)

@@ -73,8 +73,7 @@ def test_an_older_version_is_refused_whatever_raised_the_floor(cache):
     assert cache.put_granted(b"a", good(("key:a", 3)), 0.0)
     assert cache.put_granted(b"b", good(("key:b", 5)), 0.0)
     assert not cache.put_granted(b"b2", good(("key:b", 4)), 0.0)
-    # A refusal that was too late to be remembered still teaches which version there is.
-    assert not cache.put_denied(b"c", bad(("key:c", 7)), cache.generation - 1)
+    cache.learn((("key:c", 7),), 0)
     assert not cache.put_granted(b"c", good(("key:c", 6)), 0.0)
     cache.clear()
     assert not cache.put_granted(b"a", good(("key:a", 2)), 0.0)
@@ -87,6 +86,7 @@ def test_a_newer_version_ends_the_older_secret_however_it_is_learnt(cache, seen)
     if seen == "granted":
         cache.put_granted(b"new", good(("key:a", 2)), 0.0)
     else:
+        cache.learn((("key:a", 2),), 0)
         cache.put_denied(b"new", bad(("key:a", 2)), cache.generation)
     cache.invalidate(Invalidation("key:a", 2))
     assert held(cache, b"old") == []
@@ -132,6 +132,27 @@ def test_one_digest_is_good_or_refused_never_both(cache):
     assert not cache._positives.digests_of
 
 
+def test_a_refusal_never_replaces_what_was_read_after_it(cache):
+    assert cache.put_granted(b"a", good(("key:a", 1), position=7), 0.0)
+    assert not cache.put_denied(b"a", bad(("key:a", 1), position=6), cache.generation)
+    assert not cache.put_denied(b"a", bad(), cache.generation)
+    assert held(cache, b"a") == [b"a"]
+    assert cache.get(b"a", 0.0) is not NO
+    # Read at the same position, but later: the key has expired meanwhile.
+    assert cache.put_denied(b"a", bad(("key:a", 1), position=7), cache.generation)
+    assert cache.get(b"a", 0.0) is NO
+
+
+def test_a_store_that_has_lost_changes_which_only_an_answer_knew_of_is_believed(cache):
+    cache.catch_up((0, 0), 1, changes(1), complete=True)
+    assert cache.put_granted(b"a", good(("key:a", 3), position=3), 0.0)
+    progress = cache.progress
+    assert progress == (1, 3)
+    assert cache.catch_up(progress, 1, [], complete=True)
+    assert cache.put_granted(b"a", good(("key:a", 1), position=1), 0.0)
+    assert not cache.catch_up((3, 3), 4, changes(4), complete=True), "asked before it went back"
+
+
 def test_floors_outnumber_whatever_is_held():
     assert LocalCache(200_000, 1, Fence())._floors._size >= 2 * 200_000
 
@@ -170,42 +191,42 @@ def test_a_change_that_comes_next_is_told_from_one_after_a_gap(cache):
     assert cache.invalidate(*changes(1))
     assert cache.invalidate(*changes(2))
     assert not cache.invalidate(*changes(4))
-    assert cache.seen == 2
-    cache.catch_up(2, 5, changes(3, 4, 5), complete=True)
-    assert cache.seen == 5
+    assert cache.progress[0] == 2
+    cache.catch_up((2, 2), 5, changes(3, 4, 5), complete=True)
+    assert cache.progress[0] == 5
     assert cache.invalidate(*changes(3)), "told twice"
     assert cache.invalidate(Invalidation("key:x", 1)), "told once more: no event of its own"
-    assert cache.seen == 5
+    assert cache.progress[0] == 5
 
 
 def test_catching_up_ends_what_has_changed_and_nothing_else(cache):
     cache.put_granted(b"a", good(("key:1", 1)), 0.0)
     cache.put_granted(b"b", good(("key:9", 1)), 0.0)
     cache.put_denied(b"c", bad(), cache.generation)
-    cache.catch_up(0, 2, changes(1, 2), complete=True)
+    cache.catch_up((0, 0), 2, changes(1, 2), complete=True)
     assert held(cache, b"a", b"b", b"c") == [b"b"]
     assert not cache.put_granted(b"a", good(("key:1", 1)), 0.0)
     before = cache.generation
-    cache.catch_up(2, 2, [], complete=True)
+    cache.catch_up((2, 2), 2, [], complete=True)
     assert cache.generation == before
 
 
 def test_who_is_too_far_behind_forgets_what_is_older_than_what_is_known(cache):
     cache.put_granted(b"old", good(("key:a", 1), position=3), 0.0)
     cache.put_granted(b"new", good(("key:b", 1), position=9), 0.0)
-    cache.catch_up(0, 11, changes(10, 11), complete=False)
+    cache.catch_up((0, 0), 11, changes(10, 11), complete=False)
     assert held(cache, b"old", b"new") == [b"new"]
     assert not cache.put_granted(b"old", good(("key:a", 1), position=8), 0.0)
     assert cache.put_granted(b"old", good(("key:a", 1), position=9), 0.0)
-    assert cache.seen == 11
+    assert cache.progress[0] == 11
 
 
 def test_a_store_that_has_gone_back_is_believed(cache):
-    cache.catch_up(0, 9, changes(7, 8, 9), complete=True)
+    cache.catch_up((0, 0), 9, changes(7, 8, 9), complete=True)
     cache.put_granted(b"a", good(("key:a", 5), position=9), 0.0)
-    cache.catch_up(9, 4, [], complete=True)
+    cache.catch_up((9, 9), 4, [], complete=True)
     assert held(cache, b"a") == []
-    assert cache.seen == 4
+    assert cache.progress[0] == 4
     assert not cache.put_granted(b"a", good(("key:a", 1), position=3), 0.0)
     assert cache.put_granted(b"a", good(("key:a", 1), position=4), 0.0)
 
@@ -242,8 +263,8 @@ class Model(RuleBasedStateMachine):
         old = any(version < self.floors.get(entity, 0) for entity, version in entities.items())
         ended = life == 0
         assert self.cache.put_granted(digest, entry, self.now) is not (old or ended)
+        self.learn(entities)
         if not (old or ended):
-            self.learn(entities)
             self.known[digest] = (entry.verdict, entry.deadline, entities)
 
     @rule(
@@ -256,9 +277,9 @@ class Model(RuleBasedStateMachine):
         generation = data.draw(st.sampled_from(self.generations))
         entry = bad(*entities.items(), deadline=self.now + life)
         current = generation == self.generations[-1]
-        assert self.cache.put_denied(digest, entry, generation) is current
-        self.learn(entities)
-        if current:
+        old = any(version < self.floors.get(entity, 0) for entity, version in entities.items())
+        assert self.cache.put_denied(digest, entry, generation) is (current and not old)
+        if current and not old:
             self.known[digest] = (entry.verdict, entry.deadline, {})
 
     @rule(entity=entities, version=versions)

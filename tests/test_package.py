@@ -243,7 +243,7 @@ def test_a_database_password_is_never_shown(caplog):
             keys.list()
         assert keys.verify(generate("phs_")).reason is keymw.Reason.UNAVAILABLE
         shown = [repr(keys), str(caught.value), *caplog.messages]
-        assert len(shown) == 3
+        assert len(shown) >= 3
         assert "hunter2" not in "\n".join(shown)
     for wrong in ("mysql://ann:hunter2@host/x", "hunter2", "postgresql+asyncpg://u:hunter2@h/x"):
         with pytest.raises(ValueError, match="database: ") as refused:

@@ -94,7 +94,7 @@ async def test_what_comes_in_the_wrong_order_ends_as_it_did(services, sqlite_url
     issued = await one.personal_key()
     await other.listening()
     assert await other.reason(issued.token) is None
-    seen = other.service._local.seen
+    seen = other.service._local.progress[0]
     for change in ("deactivate_user", "activate_user", "deactivate_user"):
         await getattr(one, change)("ann")
         if change == last == "activate_user":
@@ -108,7 +108,7 @@ async def test_what_comes_in_the_wrong_order_ends_as_it_did(services, sqlite_url
         assert await other.deps.shared.publish((), message)
         await soon(lambda before=generation: other.service._local.generation > before)
         await becomes(other, issued.token, expected)
-    assert other.service._local.seen == seen + len(changes)
+    assert other.service._local.progress[0] == seen + len(changes)
 
 
 async def test_changed_scopes_and_labels_arrive(pair):

@@ -19,7 +19,7 @@ from keymw.http import UNAVAILABLE
 from keymw.operations import Operations
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
     from typing import Self
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from keymw.within import AsyncChanges
 
 T = TypeVar("T")
+
+#: Seconds between two looks at what threads do.
+_GLANCE = 0.005
 
 
 class _Batched:
@@ -87,13 +90,26 @@ class _Loop:
             return
         if self._begun is None or self._watch is not watch:
             self._watch = watch
-            self._begun = self.start(asyncio.to_thread(watch.wait, seconds))
+            self._begun = self.start(_until(lambda: watch.has_tried, seconds))
         await asyncio.wait({self._begun})
 
     async def end(self) -> None:
         """Close everything."""
         self.keeper.cancel()
         await asyncio.wait({self.keeper})
+
+
+async def _until(check: Callable[[], bool], seconds: float) -> None:
+    """Wait for threads, at the most so long, without one of the application's own threads."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not check() and loop.time() < end:  # noqa: ASYNC110 - threads set no asyncio.Event
+        await asyncio.sleep(_GLANCE)
+
+
+def _has_ended(watch: Watch) -> bool:
+    watch.stop()
+    return watch.has_ended
 
 
 def _landed(
@@ -213,13 +229,13 @@ class AsyncKeyService(Operations):
         watch = None if self._loops else self._end_watch()
         self._local.clear()
         if watch is not None:
-            await asyncio.to_thread(watch.join, self.settings.patience)
-        if state is None:
-            return
-        if state.tasks:
-            # Changes are finished; what a database that hangs holds up is not waited for.
-            await asyncio.wait(set(state.tasks), timeout=self.settings.patience)
-        await state.end()
+            # Interrupted again and again: it may begin to wait just after it was.
+            await _until(partial(_has_ended, watch), self.settings.patience)
+        if state is not None:
+            if state.tasks:
+                # Changes are finished; what a database that hangs holds up is not waited for.
+                await asyncio.wait(set(state.tasks), timeout=self.settings.patience)
+            await state.end()
         if not self._loops and self._sqlite is not None:
             store, self._sqlite = self._sqlite, None
             await store.aclose()

@@ -177,14 +177,15 @@ class Core(ABC):
         if self._watch is None and self._sources:
             with self._lock:
                 if self._watch is None:
-                    self._watch = make_watch(
+                    watch = make_watch(
                         lambda store: self._make_deps(store, None, block),
                         self._url,
                         self._redis_url,
                         self.settings,
                     )
-                    self._finalizer = weakref.finalize(self, self._watch.stop)
+                    self._finalizer = weakref.finalize(self, watch.stop)
                     self._finalizer.atexit = False
+                    self._watch = watch  # last: a fork looks for the one by the other
         return self._watch
 
     def _end_watch(self) -> Watch | None:
@@ -238,12 +239,22 @@ class Core(ABC):
         known = self._local.get(key, self._clock.monotonic())
         if known is not None:
             return known
+        begun = self._clock.monotonic()
         for _ in range(_LOOKUPS):
+            generation = self._local.generation
             entry = await self._join(key)
             now = self._clock.monotonic()
             self._outage.look(now)
+            if entry.verdict is UNAVAILABLE:
+                break
             # Since the load has ended, its caller may have waited, or been paused, for long.
-            if not isinstance(entry.verdict, Granted) or self._local.counts(entry, now):
+            if isinstance(entry.verdict, Granted):
+                is_right = self._local.counts(entry, now)
+            elif entry.alone_until >= begun + self.settings.stream_lease:
+                is_right = True  # asked for after the request had begun
+            else:
+                is_right = generation == self._local.generation and self._local.counts(entry, now)
+            if is_right:
                 return entry.verdict
         return UNAVAILABLE
 

@@ -6,10 +6,12 @@ and because there may be many loops, or none.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,28 @@ log = logging.getLogger("keymw")
 _PAUSE = 1.0
 #: Seconds until one that has not ended yet is interrupted once more.
 _AGAIN = 0.1
+
+
+class _Stop:
+    """Tells one thread to stop.
+
+    Unlike those of an `Event`, its methods may be interrupted by the garbage collector, which may
+    end a service in the very thread that is to stop.
+    """
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[None] = SimpleQueue()
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+        self._queue.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        if seconds and not self.is_set:
+            with contextlib.suppress(Empty):
+                self._queue.get(timeout=seconds)
+        return self.is_set
 
 
 @dataclass(frozen=True)
@@ -44,32 +68,14 @@ class Watch:
 
     def __init__(self, followers: Sequence[Follower]) -> None:
         self._followers = followers
-        self._stopping = threading.Event()
+        self._stops = [_Stop() for _ in followers]
         self._tried = [threading.Event() for _ in followers]
         self._threads = [
-            threading.Thread(target=self._run, args=pair, name=pair[0].name, daemon=True)
-            for pair in zip(followers, self._tried, strict=True)
+            threading.Thread(target=_run, args=given, name=given[0].name, daemon=True)
+            for given in zip(followers, self._stops, self._tried, strict=True)
         ]
         for thread in self._threads:
             thread.start()
-
-    def _run(self, follower: Follower, tried: threading.Event) -> None:
-        async def nap(seconds: float) -> bool:
-            tried.set()
-            return self._stopping.wait(seconds) if seconds else self._stopping.is_set()
-
-        try:
-            while not self._stopping.is_set():
-                try:
-                    run_now(follower.follow(nap))
-                except Exception:
-                    # A defect. The lease runs out, so nothing is believed for long; but say so.
-                    log.exception("keymw: listening for changes failed and begins anew.")
-                    tried.set()
-                    self._stopping.wait(_PAUSE)
-        finally:
-            tried.set()  # nobody need wait for one that was stopped before it had begun
-            follower.close()
 
     @property
     def has_tried(self) -> bool:
@@ -82,14 +88,38 @@ class Watch:
 
     def stop(self) -> None:
         """Tell the followers to stop, without waiting for them."""
-        self._stopping.set()
-        for follower in self._followers:
+        for stop, follower in zip(self._stops, self._followers, strict=True):
+            stop.set()
             follower.interrupt()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no follower is at work any more."""
+        return not any(thread.is_alive() for thread in self._threads)
 
     def join(self, seconds: float) -> None:
         """Wait for the followers to end, but for no longer than this."""
         pairs = zip(self._followers, self._threads, strict=True)
         _each_within(seconds, [partial(_end, *pair) for pair in pairs])
+
+
+def _run(follower: Follower, stop: _Stop, tried: threading.Event) -> None:
+    async def nap(seconds: float) -> bool:
+        tried.set()
+        return stop.wait(seconds)
+
+    try:
+        while not stop.is_set:
+            try:
+                run_now(follower.follow(nap))
+            except Exception:
+                # A defect. The lease runs out, so nothing is believed for long; but say so.
+                log.exception("keymw: listening for changes failed and begins anew.")
+                tried.set()
+                stop.wait(_PAUSE)
+    finally:
+        tried.set()  # nobody need wait for one that was stopped before it had begun
+        follower.close()
 
 
 def _end(follower: Follower, thread: threading.Thread, seconds: float) -> None:

@@ -356,6 +356,28 @@ def an_old_secret_after_the_new_one_was_seen():
     look(a)
 
 
+def an_old_secret_after_the_new_one_was_found_in_redis():
+    world, a, b = fleet("A", "B")
+    know(world, NEXT)
+    warm(a)
+    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None))
+    hear(world, b)
+    look(b, NEXT)
+    look(a, NEXT)
+    look(a)
+
+
+def an_old_secret_while_the_new_one_is_being_filled():
+    world, a = fleet("A")
+    know(world, NEXT)
+    warm(a)
+    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None))
+    reader = a.look_up("reader", NEXT)
+    world.until(reader, "fill")
+    look(a)
+    world.finish(reader)
+
+
 def an_old_secret_after_the_new_one_was_refused():
     world, a = fleet("A")
     know(world, NEXT)
@@ -430,12 +452,12 @@ def the_wall_clock_stepping_back():
     look(b)
 
 
-def a_roll_without_grace_where_a_worker_is_behind(hour=HOUR):
+def a_roll_without_grace_where_a_worker_is_behind():
     """The clock of the worker says that the roll is still to come."""
     world, a = fleet("A")
     know(world, NEXT)
     warm(a)
-    world.steps_back["A"] = hour
+    world.steps_back["A"] = HOUR
     world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(0), None))
     hear(world, a)
     world.jump(LATE)

@@ -67,8 +67,8 @@ GUARDS = {
     ),
     "a verdict is looked at again before it is used": (
         Core._check,
-        "self._local.counts(entry, now)",
-        "True",
+        "is_right = self._local.counts(entry, now)",
+        "is_right = True",
         schedules.a_verdict_that_waits_for_its_caller,
     ),
     "the age of an answer runs from its question": (
@@ -149,15 +149,21 @@ GUARDS = {
         "pass",
         schedules.a_user_switched_off_on_and_off_with_the_events_reordered,
     ),
+    "a roll without grace is over by every clock": (
+        changes.roll,
+        "now + grace if grace else _LONG_AGO",
+        "now + grace",
+        schedules.a_roll_without_grace_where_a_worker_is_behind,
+    ),
     "a version is learnt from a grant": (
         L1.put_granted,
-        "self._learn(entry)",
+        "self._learn(entry.entities, entry.position)",
         "pass",
-        schedules.an_old_secret_after_the_new_one_was_seen,
+        schedules.an_old_secret_after_the_new_one_was_found_in_redis,
     ),
     "a version is learnt from a refusal": (
-        L1.put_denied,
-        "self._learn(entry)",
+        lookup._ask_store,
+        "deps.local.learn(record.entities, record.position)",
         "pass",
         schedules.an_old_secret_after_the_new_one_was_refused,
     ),

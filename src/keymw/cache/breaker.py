@@ -85,7 +85,7 @@ class Breaker:
         if failed_at is None or self._clock.monotonic() < failed_at + _QUIET:
             return
         if self._failed_at.pop(what, None) is not None:
-            self._said = {said for said in self._said if said[0] != what}
+            self._said = {said for said in tuple(self._said) if said[0] != what}
             log.warning("keymw: %s can be used again.", self._called(what))
 
     def _called(self, what: str) -> str:

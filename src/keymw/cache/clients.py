@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: As many as a server has threads: one that has to wait for a connection may as well ask the store.
 _CONNECTIONS = 2**16
+#: Seconds by which Redis may end the wait for a stream late, twice over.
+_LATE = 0.2
 
 
 def check_redis_url(url: str) -> None:
@@ -83,8 +85,8 @@ def async_cache(url: str, settings: Settings, clock: Clock, counters: Counters) 
 
 def change_stream(url: str, settings: Settings, clock: Clock, counters: Counters) -> RedisStream:
     """Return the messages that every service on these URLs sends."""
-    # Redis itself ends a wait; until then its silence is no fault.
-    patience = settings.redis_timeout + settings.heartbeat
+    # Redis itself ends a wait, up to a tenth of a second late; until then its silence is no fault.
+    patience = settings.redis_timeout + settings.heartbeat + _LATE
     client = _blocking_client(url, settings, socket_timeout=patience)
     breaker = Breaker(clock, settings.redis_retry, counters, "Redis as the source of changes")
     return RedisStream(client, settings, breaker)

@@ -82,7 +82,8 @@ class Fault:
 def explain(error: Exception) -> Fault:
     """Return keymw's word for an error of Redis or of its client."""
     # A Redis that does not know a command repeats its arguments: those of a login are secret.
-    lines = str(error).partition(", with args")[0].strip().splitlines() or [""]
+    said = str(error).partition(", with args")[0].partition(" script: ")[0]
+    lines = said.strip().splitlines() or [""]
     code = getattr(error, "status_code", None)  # redis-py has taken it off the text
     text = " ".join(filter(None, (code, lines[0])))[:_LONGEST] or type(error).__name__
     total = _advice(_OF_CONNECTIONS, text)

@@ -29,9 +29,3 @@ class Fence:
         with self._lock:
             self._leases[source] = max(self._leases[source], until)
             self.until = min(self._leases.values())
-
-    def end(self) -> None:
-        """End all leases: nobody listens any more."""
-        with self._lock:
-            self._leases = dict.fromkeys(self._leases, -inf)
-            self.until = min(self._leases.values(), default=inf)

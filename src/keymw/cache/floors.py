@@ -35,6 +35,8 @@ class Floors:
         self.since = 0
         #: Every change up to here has been applied.
         self.seen = 0
+        #: The last position that was heard of; the store cannot be behind it, unless it went back.
+        self.highest = 0
 
     def admit(self, entities: Sequence[tuple[str, int]], position: int) -> bool:
         """Say whether an answer of this position, made of these versions, may be up to date."""
@@ -51,6 +53,7 @@ class Floors:
 
         Position 0 says that it is not known when that was.
         """
+        self.highest = max(self.highest, position)
         if version <= self._versions.get(entity, _UNKNOWN)[0]:
             return False
         self._versions[entity] = (version, position or inf)
@@ -60,13 +63,22 @@ class Floors:
             self.since = max(self.since, self.seen if forgotten == inf else int(forgotten))
         return True
 
-    def follows(self, change: Invalidation) -> bool:
+    def note(self, change: Invalidation) -> bool:
         """Note that a change has been applied; False if one that came before it has not been."""
         if change.seq == self.seen + 1:
-            self.seen = change.seq
+            self.reach(change.seq)
         return change.seq <= self.seen
+
+    def reach(self, position: int) -> None:
+        """Note that every change up to a position has been applied."""
+        self.seen = max(self.seen, position)
+        self.highest = max(self.highest, position)
+
+    def forget_before(self, seq: int) -> None:
+        """Know of changes only from this one on."""
+        self.since = max(self.since, seq - 1)
 
     def restart(self, position: int) -> None:
         """Forget everything, and know of changes from this position on."""
         self._versions.clear()
-        self.since = self.seen = position
+        self.since = self.seen = self.highest = position

@@ -91,9 +91,10 @@ class LocalCache:
         self.negative_hits = 0
 
     @property
-    def seen(self) -> int:
-        """Number of the event up to which every change has been applied."""
-        return self._floors.seen
+    def progress(self) -> tuple[int, int]:
+        """Up to which event every change has been applied, and the last one heard of."""
+        with self._lock:
+            return self._floors.seen, self._floors.highest
 
     def get(self, digest: bytes, now: float) -> Verdict | None:
         """Return the verdict that still counts at `now`, if there is one."""
@@ -122,27 +123,31 @@ class LocalCache:
         return now < entry.deadline and (now < self.fence.until or now < entry.alone_until)
 
     def counts(self, entry: Entry, now: float) -> bool:
-        """Say whether a good verdict counts: it has not ended, and nothing newer is known."""
+        """Say whether a verdict counts: it has not ended, and nothing newer is known."""
         with self._lock:
             return self._runs(entry, now) and self._floors.admit(entry.entities, entry.position)
 
     def put_granted(self, digest: bytes, entry: Entry, now: float) -> bool:
         """Keep a good verdict. False if it does not count: then it must not be used at all."""
         with self._lock:
+            self._learn(entry.entities, entry.position)
             if not self._runs(entry, now):
                 return False
             if not self._floors.admit(entry.entities, entry.position):
                 return False
-            self._learn(entry)
             self._negatives.pop(digest, None)
             self._positives[digest] = entry
         return True
 
     def put_denied(self, digest: bytes, entry: Entry, generation: int) -> bool:
-        """Keep a refusal that was read at `generation`. False if something has changed since."""
+        """Keep a refusal that was read at `generation`. False if something newer is known."""
         with self._lock:
-            self._learn(entry)
             if generation != self.generation:
+                return False
+            if not self._floors.admit(entry.entities, entry.position):
+                return False
+            # A grant that was read later stays; an unknown key has no position and always gives way.
+            if digest in self._positives and self._positives[digest].position > entry.position:
                 return False
             self._positives.pop(digest, None)
             self._negatives[digest] = entry
@@ -155,28 +160,44 @@ class LocalCache:
         """
         with self._lock:
             self._apply(change)
-            return self._floors.follows(change)
+            return self._floors.note(change)
+
+    def learn(self, entities: Sequence[tuple[str, int]], position: int) -> None:
+        """Take note of versions that the store has told, whatever becomes of its answer."""
+        with self._lock:
+            self._learn(entities, position)
 
     def catch_up(
-        self, after: int, position: int, changes: Sequence[Invalidation], *, complete: bool
-    ) -> None:
-        """Apply what has changed above `after`, up to `position`.
+        self,
+        progress: tuple[int, int],
+        position: int,
+        changes: Sequence[Invalidation],
+        *,
+        complete: bool,
+    ) -> bool:
+        """Apply what has changed since `progress`, up to `position`.
 
         What must have changed otherwise is forgotten: all that is older than the changes, if they
         are not complete; everything, if the store has gone back to an older state of itself.
+
+        False if that has been noticed by somebody else meanwhile: then ask again.
         """
+        after, highest = progress
         with self._lock:
-            if position < after:
+            if after > self._floors.seen:
+                return False
+            if position < highest:
                 self._floors.restart(position)
                 self._forget()
             if not complete:
                 self._forget_before(changes[0].seq)
             for change in changes:
                 self._apply(change)
-            self._floors.seen = max(self._floors.seen, position)
+            self._floors.reach(position)
+            return True
 
     def _forget_before(self, seq: int) -> None:
-        self._floors.since = max(self._floors.since, seq - 1)
+        self._floors.forget_before(seq)
         entries = self._positives.items()
         self._drop(name for name, entry in entries if entry.position < self._floors.since)
 
@@ -185,14 +206,14 @@ class LocalCache:
         self.generation += 1
         self._raise(change.entity, change.version, change.seq)
 
-    def _learn(self, entry: Entry) -> None:
+    def _learn(self, entities: Sequence[tuple[str, int]], position: int) -> None:
         """Raise the floors from an answer.
 
         A version is often first seen there; by the time that the message about it arrives, the
         floor is there already and the message alone would end nothing.
         """
-        for entity, version in entry.entities:
-            self._raise(entity, version, entry.position)
+        for entity, version in entities:
+            self._raise(entity, version, position)
 
     def _raise(self, entity: str, version: int, position: int) -> None:
         if self._floors.raise_to(entity, version, position):

@@ -73,7 +73,9 @@ class RedisStream:
         ]
         if found:
             self._cursor = found[-1][0]
-            return Heard([fields.get(b"m", b"") for _, fields in found], complete=True)
+            # More may be waiting than were read.
+            messages = [fields.get(b"m", b"") for _, fields in found]
+            return Heard(messages, complete=len(found) < _COUNT)
         # Silence proves something only if the stream still reaches as far as we have read. One that
         # was emptied, or went back to an old state, would be silent for ever; and so would one that
         # has come to the end of its numbers, which only a stranger can have brought about.

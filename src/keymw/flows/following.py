@@ -8,6 +8,7 @@ answer has been applied; an error extends nothing.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from keymw.cache import codec
@@ -20,19 +21,30 @@ if TYPE_CHECKING:
     from keymw.flows.deps import Deps
     from keymw.ports import ChangeStream
 
+log = logging.getLogger("keymw")
+
 #: The sources of the fence's leases.
 STREAM, FEED = "stream", "feed"
 
 
 async def follow_feed(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
     """Look into the store's feed until `nap` says that it is time to stop."""
+    is_deaf = False
     while True:
         sent = deps.clock.monotonic()
         try:
             await _catch_up(deps)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             deps.counters.store_errors += 1
+            if not is_deaf:
+                log.warning(
+                    "keymw: changes cannot be heard of, so caches are hardly used: %s", error
+                )
+            is_deaf = True
         else:
+            if is_deaf:
+                log.warning("keymw: changes can be heard of again.")
+            is_deaf = False
             deps.local.fence.extend(FEED, sent + deps.settings.feed_lease)
         if await nap(deps.settings.poll_interval):
             return
@@ -64,10 +76,14 @@ async def follow_stream(
 
 
 async def _catch_up(deps: Deps) -> None:
-    after = deps.local.seen
-    position, changes = await deps.store.feed(after, FEED_WINDOW)
-    deps.counters.invalidations += len(changes)
-    deps.local.catch_up(after, position, changes, complete=len(changes) < FEED_WINDOW)
+    applied = False
+    while not applied:
+        # Noted before the question is sent: the store cannot answer from before it.
+        progress = deps.local.progress
+        position, changes = await deps.store.feed(progress[0], FEED_WINDOW)
+        complete = len(changes) < FEED_WINDOW
+        applied = deps.local.catch_up(progress, position, changes, complete=complete)
+        deps.counters.invalidations += len(changes)
 
 
 def _apply(deps: Deps, messages: Sequence[bytes]) -> bool:
@@ -75,7 +91,12 @@ def _apply(deps: Deps, messages: Sequence[bytes]) -> bool:
     complete = True
     for message in messages:
         change = codec.decode_change(message, deps.signing_keys)
-        if change is not None:  # else it is not keymw's own
+        if change is None:
+            # A stranger's; or signed with a newer key, or written by a newer keymw. What it says,
+            # the store says too.
+            deps.signing_keys = ()
+            complete = False
+        else:
             deps.counters.invalidations += 1
             complete = deps.local.invalidate(change) and complete
     return complete

@@ -96,6 +96,8 @@ async def _ask_store(deps: Deps, digest: bytes, token: bytes | None) -> Entry | 
     except StoreUnavailable:
         await _release(deps, digest, token)
         raise
+    if record is not None:
+        deps.local.learn(record.entities, record.position)
     verdict = judge(record, deps.clock.now(), deps.catalog)
     alone_until = observed + deps.settings.stream_lease
     if record is None or not isinstance(verdict, Granted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -51,6 +51,9 @@ def _join(
     work: Callable[[Connection], T], ours: Sequence[bytes], results: list[T], session: Session
 ) -> None:
     connection = session.connection()
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.detect_autocommit_setting(driver):
+        raise InvalidInput("session", "it is in AUTOCOMMIT mode: there is no transaction to join.")
     # Each database has signing keys of its own.
     if connection.execute(statements.SIGNING_KEYS).scalars().all() != ours:
         raise InvalidInput("session", "it is on another database than the service.")

@@ -38,7 +38,7 @@ class Runner(Protocol):
         ...
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run a function in one transaction."""
+        """Run a function in one transaction; again, once, if its connection was a dead one."""
         ...
 
     async def migrate(self) -> None:
@@ -141,6 +141,11 @@ class Native:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a function in one transaction."""
         with _operation(self._engine.sync_engine):
+            try:
+                return await self._run(_transact, work)
+            except DBAPIError as error:
+                if not _is_stale(error):
+                    raise
             return await self._run(_transact, work)
 
     async def migrate(self) -> None:
@@ -166,8 +171,15 @@ def _read(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _write(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with _operation(engine), engine.connect() as connection:
-        return _transact(connection, work)
+    with _operation(engine):
+        try:
+            with engine.connect() as connection:
+                return _transact(connection, work)
+        except DBAPIError as error:
+            if not _is_stale(error):
+                raise
+        with engine.connect() as connection:
+            return _transact(connection, work)
 
 
 def _migrate(engine: Engine) -> None:
@@ -176,14 +188,22 @@ def _migrate(engine: Engine) -> None:
 
 
 def _transact(connection: Connection, work: Callable[[Connection], T]) -> T:
-    """Run `work` in a transaction; what it raises undoes it, as the connection is given back."""
+    """Run `work` in a transaction; what it raises undoes it, as the connection is given back.
+
+    So it may be run again, on another connection, unless it was the commit that failed.
+    """
     if connection.dialect.name == "sqlite":
         # Take the write lock at once: one that is asked for after a read cannot be waited for.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection = connection.execution_options(isolation_level="READ COMMITTED")
     result = work(connection)
-    connection.commit()
+    try:
+        connection.commit()
+    except (SQLAlchemyError, OSError) as error:
+        raise StoreUnavailable(
+            f"{translate(error)} It is not known whether the change was made: repeat it."
+        ) from error
     return result
 
 

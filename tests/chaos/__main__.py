@@ -44,8 +44,7 @@ def _trials(options):
             yield scenario, *_chosen(scenario, chance)
 
 
-def _run(options, console):
-    results = []
+def _run(options, console, results):
     with running_fleet() as fleet, Traffic(fleet.workers) as traffic:
         try:
             for scenario, hit, moment in _trials(options):
@@ -56,7 +55,6 @@ def _run(options, console):
                     console.print(result.explain(), markup=False, soft_wrap=True)
         except KeyboardInterrupt:
             console.print("Interrupted; what there is by now:")
-    return results
 
 
 def _line(result, moment):
@@ -75,12 +73,19 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is ended in order
     console = Console(stderr=True, highlight=False)
     console.print(f"seed {options.seed}")
-    results = _run(options, console)
+    results = []
+    try:
+        _run(options, console, results)
+    finally:
+        _report(options, results)
+    sys.exit(any(each.violations for each in results))
+
+
+def _report(options, results):
     if options.json:
         options.json.write_text(json.dumps([each.as_json() for each in results], indent=1))
     if results:
         sys.stdout.write(show(results))
-    sys.exit(any(each.violations for each in results))
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Makes keys, and returns what ends them."""
+    """Makes keys, and returns what ends them; each key has its `id` and `token`."""
 
-    prepare: Callable[[Any], tuple[list[str], Callable[[], Ended]]]
+    prepare: Callable[[Any], tuple[list[dict[str, str]], Callable[[], Ended]]]
 
 
 def _by(call):
@@ -42,18 +42,18 @@ def _by(call):
 
 def _revoke(fleet):
     key = fleet.issue("revoked")
-    return [key["token"]], lambda: _by(fleet.revoker.call("revoke", key["id"]))
+    return [key], lambda: _by(fleet.revoker.call("revoke", key["id"]))
 
 
 def _roll(fleet):
     key = fleet.issue("rolled")
-    return [key["token"]], lambda: _by(fleet.revoker.call("roll", key["id"]))
+    return [key], lambda: _by(fleet.revoker.call("roll", key["id"]))
 
 
 def _deactivate(fleet):
     user = os.urandom(8).hex()
-    tokens = [fleet.issue_personal(user)["token"] for _ in range(_SEVERAL)]
-    return tokens, lambda: _by(fleet.revoker.call("deactivate_user", user))
+    keys = [fleet.issue_personal(user) for _ in range(_SEVERAL)]
+    return keys, lambda: _by(fleet.revoker.call("deactivate_user", user))
 
 
 def _die(fleet):
@@ -65,7 +65,7 @@ def _die(fleet):
         doomed.end()
         return Ended(killed["returned"])
 
-    return [key["token"]], end
+    return [key], end
 
 
 REVOKE, ROLL, DEACTIVATE, DIE = map(Change, (_revoke, _roll, _deactivate, _die))

@@ -14,6 +14,7 @@ from chaos.processes import PATIENCE
 from chaos.scenarios import RETURNED
 from conftest import eventually
 from keymw import Settings
+from keymw.tokens import digest
 
 #: Seconds of watching beyond the bound, before anything else is changed that would help.
 _MARGIN = 0.3
@@ -40,21 +41,30 @@ class Trial:
         #: The worker that is hit, where it is only one.
         self.target = fleet.workers.get(hit)
         self._moment = scenario.moment if moment is None else moment
-        #: Tokens that end in this trial.
+        #: The keys that end in this trial, and their tokens.
+        self.keys = []
         self.ending = []
 
     def run(self):
         """Return what came of it."""
+        starts = {name: worker.log.stat().st_size for name, worker in self.fleet.workers.items()}
+        try:
+            return self._run(starts)
+        except Exception as error:
+            error.add_note(f"The workers have said: {self._said(starts)}")
+            raise
+
+    def _run(self, logs):
         fleet, traffic = self.fleet, self._traffic
         traffic.stop("good")
         traffic.send("good", [key["token"] for key in fleet.good])
-        self.ending, self._change = self._scenario.change.prepare(fleet)
+        self.keys, self._change = self._scenario.change.prepare(fleet)
+        self.ending = [key["token"] for key in self.keys]
         cold = [fleet.issue("cold")["token"] for _ in range(2)]
         if not self._scenario.cold:
             self.put_in_use()
         self._scenario.prepare(self)
         began, counters = time.monotonic(), fleet.counters()
-        logs = {name: worker.log.stat().st_size for name, worker in fleet.workers.items()}
         hit = [self.target.name] if self.target else []
         # In no cache yet: an outage may be said of them, but no refusal.
         traffic.send("good", cold, *hit)
@@ -63,9 +73,8 @@ class Trial:
         traffic.send("good", filter(None, [ended.successor]))
         bound = ended.bound if ended.bound is not None else Settings().unacknowledged_bound
         _until(ended.at + bound + _MARGIN)
-        # Other changes go on. They must not bring back what has ended.
-        traffic.send("good", [fleet.issue("newcomer")["token"]])
-        trouble = [] if self._settle(began) else [f"not recovered after {_HOPELESS:g} s"]
+        recovered = self._welcome_newcomers() and self._settle(began)
+        trouble = [] if recovered else [f"not recovered after {_HOPELESS:g} s"]
         answers = traffic.since(began)
         if self._scenario.cold and not _any_hung(answers, *hit, ended.at):
             trouble.append("no fill was under way when the key ended")
@@ -84,16 +93,23 @@ class Trial:
                 drops="".join(hit) if self._scenario.drops else "",
                 store_reads=_store_reads(counters, fleet.counters()),
                 trouble=trouble,
-                logs={name: _said(fleet.workers[name], at) for name, at in logs.items()},
+                logs=self._said(logs),
             )
         )
+
+    def _said(self, starts):
+        """Return what each worker has logged from a place in its log on."""
+        return {
+            name: worker.log.read_bytes()[starts[name] :].decode()
+            for name, worker in self.fleet.workers.items()
+        }
 
     def _put_to_use(self, *names):
         self._traffic.stop("ending")
         self._traffic.send("ending", self.ending, *names)
 
-    def put_in_use(self, condition=lambda: True):
-        """Send the keys that are to end until all workers accept them, and a condition holds."""
+    def put_in_use(self):
+        """Send the keys that are to end until all workers accept them."""
         self._put_to_use()
         asked = time.monotonic()
 
@@ -104,7 +120,7 @@ class Trial:
                 if answer.role == "ending" and answer.status == 200
             )
             needed = _IN_USE * len(self.ending)
-            return all(accepts[name] >= needed for name in self.fleet.workers) and condition()
+            return all(accepts[name] >= needed for name in self.fleet.workers)
 
         eventually(in_use, PATIENCE)
 
@@ -128,6 +144,22 @@ class Trial:
     def _change_at(self, moment):
         _until(moment)
         return self._change()
+
+    def _welcome_newcomers(self):
+        """Issue keys until one is shared through Redis again. False if that never happens.
+
+        Other changes go on, that is, and they must not bring back what has ended.
+        """
+        deadline = time.monotonic() + _HOPELESS
+        while time.monotonic() < deadline:
+            token = self.fleet.issue("newcomer")["token"]
+            self._traffic.send("good", [token])
+            looked = time.monotonic()
+            while time.monotonic() < looked + _STEADY:
+                if self.fleet.redis.holds(digest(token.encode())):
+                    return True
+                _until(time.monotonic() + 0.02)
+        return False
 
     def _settle(self, began):
         """Wait until all is well again, and every request is answered. False if it never is."""
@@ -169,9 +201,3 @@ def _store_reads(before, after):
 
 def _same(one, other):
     return one["pid"] == other["pid"]
-
-
-def _said(worker, start):
-    with worker.log.open() as log:
-        log.seek(start)
-        return log.read()

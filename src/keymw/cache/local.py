@@ -146,7 +146,7 @@ class LocalCache:
                 return False
             if not self._floors.admit(entry.entities, entry.position):
                 return False
-            # A grant that was read later stays; an unknown key has no position and always gives way.
+            # A grant that was read later stays; an unknown key has no position and gives way.
             if digest in self._positives and self._positives[digest].position > entry.position:
                 return False
             self._positives.pop(digest, None)

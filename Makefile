@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-hit bench-revocation clean
+.PHONY: help demo test lint chaos model bench-hit bench-revocation clean
 
 help:
 	@echo "make demo           see the whole product work, on real parts"
@@ -51,7 +51,6 @@ chaos: .venv/test
 	@sh .ci/servers
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON))
 
-.PHONY: model
 model: .venv/test
 	@PYTHONPATH=tests $(BIN)/python -m model
 

@@ -226,7 +226,7 @@ class AsyncKeyService(Operations):
     async def aclose(self) -> None:
         """Give back what the running loop holds; the service may be used again."""
         state = self._loops.pop(asyncio.get_running_loop(), None)
-        watch = None if self._loops else self._end_watch()
+        watch = None if self._loops else self.end_watch()
         self._local.clear()
         if watch is not None:
             # Interrupted again and again: it may begin to wait just after it was.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import weakref
@@ -13,7 +12,7 @@ from abc import ABC, abstractmethod
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keymw import flows
+from keymw import flows, processes
 from keymw.cache.fence import Fence
 from keymw.cache.local import LocalCache
 from keymw.counters import Counters
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a process that ends waits for its threads; a database that hangs may keep one.
-_EXIT_PATIENCE = 0.5
 #: How often a lookup is repeated whose answer no longer counts by the time that its caller goes on.
 _LOOKUPS = 2
 
@@ -96,7 +93,7 @@ class Core(ABC):
         )
         self._limit = settings.max_credentials_length
         self._begin()
-        _services.add(self)
+        processes.keep(self)
 
     def _begin(self) -> None:
         """Start with empty caches: when made, and in the child after a fork."""
@@ -188,7 +185,7 @@ class Core(ABC):
                     self._watch = watch  # last: a fork looks for the one by the other
         return self._watch
 
-    def _end_watch(self) -> Watch | None:
+    def end_watch(self) -> Watch | None:
         """Tell the threads to stop, and return them: the leases that they got may run out."""
         with self._lock:
             watch, self._watch = self._watch, None
@@ -282,31 +279,9 @@ class Core(ABC):
             l1_negative_size=negative_size,
         )
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """Forget what belongs to the parent: its connections, threads, locks and caches."""
         if self._watch is not None:
             self._finalizer.detach()
-        _abandoned.append(vars(self).copy())
+        processes.abandon(vars(self).copy())
         self._begin()
-
-
-#: What children inherited: never closed, because closing would speak over the parent's sockets.
-_abandoned: list[object] = []
-_services: weakref.WeakSet[Core] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for service in tuple(_services):
-        service._after_fork()  # noqa: SLF001
-
-
-def _exiting() -> None:
-    """End the threads before the interpreter does, which might catch them in the midst of C."""
-    ended = [service._end_watch() for service in tuple(_services)]  # noqa: SLF001
-    for watch in ended:
-        if watch is not None:
-            watch.join(_EXIT_PATIENCE)
-
-
-os.register_at_fork(after_in_child=_forked)
-atexit.register(_exiting)

@@ -143,7 +143,7 @@ class KeyService(Core):
         """Give back connections and threads; the service may be used again."""
         with self._lock:
             deps, self._opened = self._opened, None
-        watch = self._end_watch()
+        watch = self.end_watch()
         self._local.clear()
         if watch is not None:
             watch.join(self.settings.patience)

@@ -167,7 +167,7 @@ from keymw import KeyService
 from keymw.core import Core
 
 if sys.argv[2]:
-    Core._after_fork = lambda service: None
+    Core.after_fork = lambda service: None
 keys = KeyService(sys.argv[1])
 token = keys.issue_project_key("2", "x", ["other:read"]).token
 while time.monotonic() >= keys._local.fence.until or not keys.stats().l1_size:

@@ -40,6 +40,7 @@ LAYERS = (
         "watch",
         "outage",
         "opening",
+        "processes",
         "core",
         "queries",
         "operations",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
 import threading
 from datetime import timedelta
 from functools import partial
@@ -10,9 +12,11 @@ from hashlib import sha256
 
 import pytest
 
+from conftest import eventually
 from either import soon
 from keymw import AsyncKeyService, KeyService, NotMigrated, Reason, Settings
 from keymw.cache import codec
+from keymw.store.sql import SqlStore
 from keymw.tokens import generate
 
 NEVER_POLLS = Settings(poll_interval=60.0, unacknowledged_bound=600.0, negative_max_age=600.0)
@@ -109,6 +113,71 @@ async def test_what_comes_in_the_wrong_order_ends_as_it_did(services, sqlite_url
         await soon(lambda before=generation: other.service._local.generation > before)
         await becomes(other, issued.token, expected)
     assert other.service._local.progress[0] == seen + len(changes)
+
+
+# ---- messages that a process cannot read ------------------------------------------------------
+
+
+async def hears_soon(service, token):
+    """Wait for a refusal, for less than the bound of what Redis has acknowledged."""
+
+    async def refused():
+        return await service.reason(token) is Reason.REVOKED
+
+    await soon(refused, patience=0.9)
+
+
+async def test_what_is_signed_with_a_newer_key_is_heard(
+    services, migrated_url, redis_url, monkeypatch
+):
+    make = partial(services, migrated_url, redis=redis_url, settings=NEVER_POLLS)
+    one = make()
+    issued, another = [await one.project_key() for _ in range(2)]
+    await one.listening()
+    with sqlite3.connect(migrated_url.removeprefix("sqlite:///")) as connection:
+        connection.execute(
+            "INSERT INTO keymw_signing_keys (id, secret, created_at)"
+            " SELECT max(id) + 1, ?, max(created_at) FROM keymw_signing_keys",
+            [os.urandom(32)],
+        )
+    connection.close()
+    other = make()
+    for key in (issued, another):
+        assert await one.reason(key.token) is None
+    assert (await other.revoke(issued.key.id)).acknowledged
+    assert other.deps.signing_keys[:-1] == one.deps.signing_keys
+    await hears_soon(one, issued.token)
+    # From now on it knows that key too, and need not ask the store what a message says.
+    feed, asked = SqlStore.feed, []
+
+    async def ask(self, after, limit):
+        asked.append(after)
+        return await feed(self, after, limit)
+
+    monkeypatch.setattr(SqlStore, "feed", ask)
+    assert await one.reason(another.token) is None
+    await other.revoke(another.key.id)
+    await hears_soon(one, another.token)
+    assert asked == []
+
+
+@pytest.mark.parametrize("damage", ["newer", "stranger", "empty"])
+async def test_what_cannot_be_read_has_the_store_asked(services, migrated_url, redis_url, damage):
+    """A change that another keymw may have told in its own way; the store has it in any case."""
+    one, silent = (
+        services(migrated_url, redis=url, settings=NEVER_POLLS) for url in (redis_url, None)
+    )
+    issued = await one.project_key()
+    await one.listening()
+    assert await one.reason(issued.token) is None
+    seen = one.service._local.progress[0]
+    await silent.revoke(issued.key.id)
+    _, (change,) = await silent.deps.store.feed(seen, 10)
+    readable = codec.encode_change(change, one.deps.signing_keys)
+    assert readable.startswith(b"c1.")
+    message = {"newer": b"c2." + readable[3:], "stranger": b"c1." + os.urandom(64), "empty": b""}
+    assert await one.deps.shared.publish((), message[damage])
+    await hears_soon(one, issued.token)
 
 
 async def test_changed_scopes_and_labels_arrive(pair):
@@ -219,6 +288,20 @@ def test_an_asynchronous_service_outlives_its_loops(request, database, with_redi
     assert asyncio.run(verify(issued.token)) is Reason.REVOKED
     asyncio.run(close())
     assert keys._loops == {}
+
+
+def stores_threads():
+    return [each.name for each in threading.enumerate() if each.name.startswith("keymw-store")]
+
+
+def test_a_loop_that_never_used_the_service_can_close_it(migrated_url):
+    eventually(lambda: stores_threads() == [])
+    keys = AsyncKeyService(migrated_url)
+    asyncio.run(keys.verify(generate("phs_")))
+    assert stores_threads() != []
+    asyncio.run(keys.aclose())
+    assert keys._sqlite is None
+    eventually(lambda: stores_threads() == [])
 
 
 async def test_two_loops_at_once_share_one_service(sqlite_url, redis_url):

@@ -13,23 +13,25 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from either import soon
 from keymw import AsyncKeyService, InvalidInput, KeyNotFound, KeyService, LabelTaken, Reason
+from keymw.cache.redis import RedisCache
 from keymw.store.engines import parse_url
+from redis_servers import FaultyServer
 
 
 class Transaction:
     """A session, blocking or not, whose methods are awaited in either case."""
 
-    def __init__(self, service, url):
+    def __init__(self, service, url, **options):
         self.is_async = isinstance(service.service, AsyncKeyService)
         drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg_async"}
         parsed = parse_url(url)
         if self.is_async:
             driver = drivers[parsed.drivername]
-            self.engine = create_async_engine(parsed.set(drivername=driver))
+            self.engine = create_async_engine(parsed.set(drivername=driver), **options)
             self.session = AsyncSession(self.engine)
         else:
             driver = {"postgresql": "postgresql+psycopg"}.get(parsed.drivername, "sqlite")
-            self.engine = create_engine(parsed.set(drivername=driver))
+            self.engine = create_engine(parsed.set(drivername=driver), **options)
             self.session = Session(self.engine)
         self.changes = service.service.within(self.session)
 
@@ -187,6 +189,48 @@ async def test_another_database_is_refused(services, sqlite_url, tmp_path):
             await transaction.do("revoke", issued.key.id)
     finally:
         await transaction.close()
+
+
+async def test_autocommit_is_refused(services, database_url):
+    """Nothing could be rolled back, and all would be told as if it could."""
+    service = services(database_url)
+    await service.migrate()
+    issued = await service.project_key()
+    transaction = Transaction(service, database_url, isolation_level="AUTOCOMMIT")
+    try:
+        for name, subject in [("revoke", issued.key.id), ("deactivate_user", "ann")]:
+            with pytest.raises(InvalidInput, match="session: it is in AUTOCOMMIT mode"):
+                await transaction.do(name, subject)
+    finally:
+        await transaction.close()
+    assert [entry.action for entry in await service.history()] == ["issued"]
+    assert await service.reason(issued.token) is None
+
+
+async def test_many_changes_wait_once_for_a_redis_that_hangs(services, migrated_url, monkeypatch):
+    publish, published = RedisCache.publish, []
+
+    async def count(self, digests, message):
+        published.append(message)
+        return await publish(self, digests, message)
+
+    monkeypatch.setattr(RedisCache, "publish", count)
+    without = services(migrated_url)
+    issued = [await without.project_key() for _ in range(30)]
+    with FaultyServer(None) as hangs:
+        service = services(migrated_url, redis=hangs)
+        transaction = Transaction(service, migrated_url)
+        try:
+            for each in issued:
+                await transaction.do("revoke", each.key.id)
+            assert service.service._local.generation == 0
+            await transaction.on("commit")
+            # This process knows of all of them nevertheless.
+            await soon(lambda: service.service._local.generation == len(issued))
+        finally:
+            await transaction.close()
+            await service.close()
+    assert len(published) == 1
 
 
 def test_sessions_are_known_by_their_kind(keys, akeys, migrated_url):

@@ -302,6 +302,54 @@ def test_what_has_no_deadline():
     assert deadline.left() == float("inf")
 
 
+# ---- connections that break ---------------------------------------------------------------------
+
+
+def end_connections(url):
+    """End what keymw has open in a PostgreSQL; returns how many there were."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'keymw'"
+        ).fetchone()[0]
+
+
+async def test_a_write_does_not_mind_that_its_connection_has_died(services, postgres_url):
+    one = services(postgres_url)
+    await one.migrate()
+    issued = [await one.project_key() for _ in range(3)]
+    for each in issued:
+        assert end_connections(postgres_url) > 0
+        await one.revoke(each.key.id)
+    told = [(entry.action, entry.key_id) for entry in await one.history(limit=3)]
+    assert told == [("revoked", each.key.id) for each in reversed(issued)]
+
+
+async def test_a_commit_that_breaks_off_is_not_repeated(services, postgres_url):
+    """Nobody knows whether it was made, and a second issue would be a second key."""
+    one = services(postgres_url)
+    await one.migrate()
+    issued = await one.project_key()
+    engine = one.deps.store._run._engine
+    commits = []
+
+    @event.listens_for(getattr(engine, "sync_engine", engine), "commit")
+    def break_off(_):
+        commits.append("commit")
+        if len(commits) == 1:
+            assert end_connections(postgres_url) > 0
+
+    with pytest.raises(StoreUnavailable) as caught:
+        await one.revoke(issued.key.id)
+    words = "It is not known whether the change was made: repeat it."
+    assert str(caught.value).startswith("The database cannot answer: ")
+    assert str(caught.value).endswith(words)
+    assert "\n" not in str(caught.value)
+    assert commits == ["commit"]
+    await one.revoke(issued.key.id)
+    assert (await one.get(issued.key.id)).revoked_at is not None
+
+
 # ---- how the statements run ---------------------------------------------------------------------
 
 

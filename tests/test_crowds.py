@@ -7,12 +7,14 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import psycopg
 import pytest
 
 from either import soon
 from keymw import Granted, KeyService, Reason, Settings
+from keymw.cache.local import Entry
 from keymw.tokens import generate
 
 CAPPED = Settings(max_store_lookups=3, store_timeout=20.0)
@@ -170,3 +172,65 @@ async def test_who_is_handed_an_answer_that_no_longer_counts_asks_again(services
     assert await one.reason(issued.token) is Reason.REVOKED
     assert len(handed) == 2
     assert handed[0] is Granted
+
+
+async def given_by_another(one, token, *, is_older, change):
+    """Ask for a key whose refusal comes from a flight, and a change just after the flight's end.
+
+    Returns the reason that the request is given, and how many flights it took.
+    """
+    join, handed = one.service._join, []
+    started = one.service._clock.monotonic()
+
+    async def fly(key):
+        entry = await join(key)
+        handed.append(entry.verdict)
+        if len(handed) > 1:
+            return entry
+        await change()
+        if is_older:  # asked for before the request had begun
+            until = started - 0.01 + one.service.settings.stream_lease
+            return Entry(entry.verdict, entry.deadline, until, entry.entities, entry.position)
+        return entry
+
+    one.service._join = fly
+    try:
+        return await one.reason(token), len(handed)
+    finally:
+        one.service._join = join
+
+
+async def test_a_refusal_that_is_older_than_the_request_and_a_change_is_not_given(
+    services, migrated_url
+):
+    one = services(migrated_url)
+    await one.listening()
+    unknown, personal = generate("phs_"), await one.personal_key()
+    await one.deactivate_user("ann")
+
+    async def import_it():
+        digest = sha256(unknown.encode()).hexdigest()
+        await one.import_key("project_secret", digest, "x", ["other:read"], project_id="2")
+
+    async def activate():
+        await one.activate_user("ann")
+
+    for token, change in [(unknown, import_it), (personal.token, activate)]:
+        given = await given_by_another(one, token, is_older=True, change=change)
+        assert given == (None, 2)
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+async def test_a_refusal_is_given_if_nothing_has_changed_or_it_was_asked_for_since(
+    services, migrated_url, is_older
+):
+    """Otherwise a busy fleet would turn a 401 into a 503."""
+    one = services(migrated_url)
+    await one.listening()
+
+    async def change():
+        if not is_older:
+            await one.deactivate_user("ann")
+
+    given = await given_by_another(one, generate("phs_"), is_older=is_older, change=change)
+    assert given == (Reason.INVALID, 1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sqlite3
+import sys
 import threading
+from queue import SimpleQueue
 
 import pytest
 
@@ -136,6 +139,58 @@ def test_a_defect_does_not_hold_up_the_end(pair, monkeypatch):
     made.stop()
     made.join(10)
     assert one.told == ["stop", "end"]
+
+
+class Interrupted(SimpleQueue):
+    """A queue during whose wait the garbage collector ends what waits."""
+
+    def get(self, timeout):
+        self.stop.set()
+        return super().get(timeout=timeout)
+
+
+def test_who_waits_can_be_stopped_by_its_own_thread():
+    stop = watch._Stop()
+    stop._queue = Interrupted()
+    stop._queue.stop = stop
+    told = []
+    waiting = threading.Thread(target=lambda: told.append(stop.wait(300)), daemon=True)
+    waiting.start()
+    waiting.join(10)
+    assert told == [True]
+
+
+def test_to_stop_may_come_in_between_any_two_lines_of_a_wait_or_of_a_stop():
+    """As from the finalizer of a service that is collected in the very thread that listens."""
+
+    def interrupted(method, given, place):
+        """Call a method that is interrupted at its n-th line; returns how many it has run."""
+        stop, lines, told = watch._Stop(), [], []
+
+        def trace(frame, what, _):
+            lines.append(frame.f_lineno)
+            if len(lines) == place:
+                stop.set()
+            return trace
+
+        def run():
+            sys.settrace(trace)
+            getattr(stop, method)(*given)
+            sys.settrace(None)
+            told.append(stop.wait(300 if place else 0))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive(), f"it hangs when stopped at {lines[-1:]}"
+        assert told == [bool(place) or method == "set"]
+        return len(lines)
+
+    for method, given in [("wait", [0.01]), ("set", [])]:
+        count = interrupted(method, given, None)
+        assert count > 3
+        for place in range(1, count + 1):
+            interrupted(method, given, place)
 
 
 # ---- those of a service -----------------------------------------------------------------------
@@ -304,3 +359,26 @@ async def test_while_a_defect_makes_deaf_the_lease_runs_out(
     assert await one.reason(issued.token) is None
     clock.advance(QUICK.feed_lease / 2)
     assert await one.counted(one.verify(issued.token)) == {"l1_hits": 1}
+
+
+async def test_a_feed_that_cannot_be_read_is_logged_once_and_when_it_is_back(
+    services, migrated_url, caplog
+):
+    one = services(migrated_url, settings=QUICK)
+    await one.listening()
+    deaf = "keymw: changes cannot be heard of, so caches are hardly used: "
+    expected = []
+    database = sqlite3.connect(migrated_url.removeprefix("sqlite:///"))
+    for turn in (1, 2):
+        errors = one.service.stats().store_errors
+        database.execute("ALTER TABLE keymw_events RENAME TO hidden")
+        await soon(lambda errors=errors: one.service.stats().store_errors > errors + 3)
+        database.execute("ALTER TABLE hidden RENAME TO keymw_events")
+        expected += [deaf, "keymw: changes can be heard of again."]
+        await soon(lambda turn=turn: len(caplog.messages) >= 2 * turn)
+    database.close()
+    await one.close()
+    assert [text[: len(start)] for text, start in zip(caplog.messages, expected, strict=True)] == (
+        expected
+    )
+    assert {entry.levelno for entry in caplog.records} == {logging.WARNING}

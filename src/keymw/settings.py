@@ -39,6 +39,8 @@ class Settings:
     l1_size: int = 10_000
     #: Refused tokens kept in the process; they can never push out a good key.
     negative_size: int = 10_000
+    # All services on a database need the same two bounds: what a call states is its own.
+
     #: Seconds after a change that Redis has acknowledged within which every process keeps to it,
     #: whatever happens to that process. Shorter costs more heartbeats: four in each such span, a
     #: process; and, while Redis is away, more questions to the database: one a key in each.

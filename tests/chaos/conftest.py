@@ -9,19 +9,19 @@ from chaos.traffic import Traffic
 _results = pytest.StashKey()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fleet():
     with running_fleet() as fleet:
         yield fleet
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def traffic(fleet):
     with Traffic(fleet.workers) as traffic:
         yield traffic
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def results(request):
     """What the trials have shown; a table of it is printed at the end."""
     return request.config.stash.setdefault(_results, [])

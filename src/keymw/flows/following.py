@@ -23,28 +23,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("keymw")
 
+#: Failures in a row that are worth a line; of a single one the lease knows nothing yet.
+_DEAF = 2
+
 #: The sources of the fence's leases.
 STREAM, FEED = "stream", "feed"
 
 
 async def follow_feed(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> None:
     """Look into the store's feed until `nap` says that it is time to stop."""
-    is_deaf = False
+    failures = 0
     while True:
         sent = deps.clock.monotonic()
         try:
             await _catch_up(deps)
         except StoreUnavailable as error:
             deps.counters.store_errors += 1
-            if not is_deaf:
+            failures += 1
+            if failures == _DEAF:
                 log.warning(
                     "keymw: changes cannot be heard of, so caches are hardly used: %s", error
                 )
-            is_deaf = True
         else:
-            if is_deaf:
+            if failures >= _DEAF:
                 log.warning("keymw: changes can be heard of again.")
-            is_deaf = False
+            failures = 0
             deps.local.fence.extend(FEED, sent + deps.settings.feed_lease)
         if await nap(deps.settings.poll_interval):
             return

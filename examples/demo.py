@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -207,8 +208,18 @@ def run(screen: Screen, place: Servers, *, serve: bool) -> None:
         screen.say(f"All {screen.rows} requests were answered as they should be.", "bold green")
         if serve:
             screen.say("Serving until Ctrl-C.")
-            place.stay()
+            stay(place)
             screen.say("Stopped.")
+
+
+def stay(place: Servers) -> None:
+    """Wait for Ctrl-C."""
+    try:
+        while True:
+            place.check()
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        pass
 
 
 @click.command()
@@ -219,11 +230,10 @@ def main(*, serve: bool) -> None:
     with servers() as place:
         try:
             run(screen, place, serve=serve)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the servers may know why
             screen.wrong.append(f"{type(error).__name__}: {error}")
-        except KeyboardInterrupt:
-            pass
-        place.end_if_told()
         if screen.wrong:
             screen.say()
             for wrong in screen.wrong:

@@ -112,6 +112,15 @@ def clock():
     return ManualClock()
 
 
+def unmeasured(environ):
+    """Return an environment for a process that is to be ended by a signal.
+
+    Coverage's tracer, told of greenlets, clears whatever its look for the current one raises: also
+    the exception of a handler, if the signal comes in just then. So it stays out.
+    """
+    return {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
+
+
 def eventually(check, patience=10.0):
     """Wait until `check()` is true; fails when it has not become so."""
     deadline = time.monotonic() + patience

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import demo
-from conftest import eventually
+from conftest import eventually, unmeasured
 from demo_stage.client import Answer, Held, Step
 from demo_stage.screen import Screen
 from keymw import Propagation
@@ -235,7 +235,7 @@ def serving(environment):
     """Run the demo until it serves; gives the process and all that it has said."""
     with subprocess.Popen(
         [*ATTENTIVE_DEMO, "--serve"],
-        env=environment,
+        env=unmeasured(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -300,7 +300,7 @@ def test_other_ends_clean_up_too(environment, number, expected):
 def test_ctrl_c_in_the_middle(environment):
     with subprocess.Popen(
         ATTENTIVE_DEMO,
-        env=environment,
+        env=unmeasured(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -34,7 +34,6 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ended_by = 0
 
     @property
     def database(self) -> str:
@@ -121,27 +120,6 @@ class Servers:
         texts = {name: self._log(name).read_text(errors="replace") for name in self._processes}
         return "\n".join(f"--- {name}\n{text.rstrip()}" for name, text in texts.items() if text)
 
-    def end(self, number: int, _: FrameType | None) -> None:
-        """Handle a signal that is to end the demo."""
-        self._ended_by = number
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
-    def end_if_told(self) -> None:
-        """End the demo if a signal said so, even if its exception got lost in a library's C."""
-        if self._ended_by:
-            raise SystemExit(128 + self._ended_by)
-
-    def stay(self) -> None:
-        """Wait for Ctrl-C, which is the good end of serving."""
-        try:
-            while True:
-                self.check()
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            self._ended_by = 0
-
     def stop(self) -> None:
         """End every server; those that do not listen, by force."""
         for process in reversed(self._processes.values()):
@@ -168,12 +146,11 @@ def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
         for number in _ENDINGS:
             stack.callback(signal.signal, number, signal.getsignal(number))
+            # What `nohup` has the demo ignore, it goes on to ignore.
+            if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _end)
         folder = stack.enter_context(TemporaryDirectory(prefix="keymw-demo-"))
         place = Servers(Path(folder))
-        for number in _ENDINGS:
-            # What `nohup` has the demo ignore, it goes on to ignore.
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, place.end)
         stack.callback(place.stop)
         stack.callback(_be_deaf)
         yield place
@@ -183,3 +160,7 @@ def _be_deaf() -> None:
     """Let nothing come between the demo and its cleaning up, such as a second Ctrl-C."""
     for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)

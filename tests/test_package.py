@@ -50,11 +50,11 @@ LAYERS = (
     ),
     ("access", "connection", "integrations", "decorators"),
     ("asgi", "wsgi", ""),
-    ("cli_input", "cli_output", "cli", "__main__"),
+    ("cli", "__main__"),
 )
 #: Who may read a clock: the port, what bounds the wait for a database or for threads, and what
 #: people start. Everything else is handed the time.
-CLOCKS = {"ports", "store.deadline", "store.migrations.versions.0001_keys", "watch", "cli"}
+CLOCKS = {"ports", "store.deadline", "store.migrations.versions.0001_keys", "watch", "cli.common"}
 
 
 def modules():

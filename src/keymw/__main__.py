@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line; it ends the process."""
     try:
         from keymw.cli import cli  # noqa: PLC0415 - click and rich are optional
-        from keymw.cli_output import set_up  # noqa: PLC0415
+        from keymw.cli.output import set_up  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("click", "rich"):
             raise

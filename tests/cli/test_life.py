@@ -176,9 +176,11 @@ def test_expiry_is_shown(run):
 
 
 def test_an_expired_key_says_so(run, monkeypatch):
-    from keymw import cli as module
+    from datetime import UTC, datetime
+
+    from keymw.cli import keys as module
 
     key_id, _ = run.issue(*ISSUE, "--expires-at", "2099-01-01T00:00:00Z")
-    later = module.datetime(2100, 1, 1, tzinfo=module.UTC)
-    monkeypatch.setattr(module, "_now", lambda: later)
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(module, "now", lambda: later)
     assert "expired 2099-01-01 00:00:00Z" in run.done("show", key_id).stdout

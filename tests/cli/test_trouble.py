@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cli.driving import NOWHERE, UNKNOWN, assert_one_line, program
 from keymw import KeyService
-from keymw.cli_input import parse_grace, span
-from keymw.cli_output import one_line
+from keymw.cli.input import parse_grace, span
+from keymw.cli.output import one_line
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["list"], 0), (["show", "key_0"], 1)])
@@ -58,7 +58,7 @@ def test_an_interrupt_is_no_traceback(run, monkeypatch):
 def test_logs_and_warnings_are_single_lines():
     code = """
 import logging, warnings
-from keymw.cli_output import set_up
+from keymw.cli.output import set_up
 set_up()
 logging.getLogger("keymw").warning("keymw: one\\nof %s", "two")
 logging.getLogger("keymw").info("not shown")

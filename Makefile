@@ -31,7 +31,7 @@ help:
 
 .venv/test: .venv/made pyproject.toml
 	@echo "Installing what the tests need ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[redis,postgres,cli]" --group test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[redis,postgres,cli,console]" --group test
 	@touch $@ .venv/demo
 
 demo: .venv/demo

@@ -43,6 +43,7 @@ LAYERS = (
         "processes",
         "core",
         "queries",
+        "issuing",
         "operations",
         "service",
         "aio",

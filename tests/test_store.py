@@ -119,6 +119,7 @@ class TestStoreContract:
             1,
             project_id="2",
             expires_at=NOW,
+            mask="phs_...wxyz",
             position=1,
         )
 
@@ -134,6 +135,7 @@ class TestStoreContract:
             user_id="ann",
             projects=frozenset({"2", "02"}),
             organizations=frozenset(),
+            mask=key.mask,
             position=1,
         )
 
@@ -383,7 +385,7 @@ class TestStoreContract:
         other = await put(store, personal_key("b"))
         await put(store, personal_key("c", "bob"))
         for active, version in ((False, 1), (False, 1), (True, 2), (True, 2), (False, 3)):
-            told = await store.set_user("ann", active=active, at=NOW, actor="root")
+            told = (await store.set_user("ann", active=active, at=NOW, actor="root")).invalidation
             assert (told.entity, told.version) == ("user:ann", version)
             assert set(told.digests) == {old, new, other}
         assert [event.action for event in await log(store, user_id="ann")][:3] == [
@@ -393,12 +395,12 @@ class TestStoreContract:
         ]
 
     async def test_an_unknown_user_is_active(self, store):
-        told = await store.set_user("ann", active=True, at=NOW, actor=None)
+        told = (await store.set_user("ann", active=True, at=NOW, actor=None)).invalidation
         assert told == Invalidation("user:ann", 0)
         assert await store.position() == 0
 
     async def test_a_user_may_go_before_the_first_key(self, store):
-        told = await store.set_user("ann", active=False, at=NOW, actor=None)
+        told = (await store.set_user("ann", active=False, at=NOW, actor=None)).invalidation
         assert told == Invalidation("user:ann", 1, 1)
         assert not (await store.find(await put(store, personal_key()))).owner_active
 
@@ -406,7 +408,7 @@ class TestStoreContract:
         key = project_key(created_by="ann")
         digest = await put(store, key)
         before = await store.find(digest)
-        told = await store.set_user("ann", active=False, at=NOW, actor=None)
+        told = (await store.set_user("ann", active=False, at=NOW, actor=None)).invalidation
         assert told.digests == ()
         assert await store.find(digest) == replace(before, position=2)
         assert await store.get("k1") == key

@@ -29,11 +29,11 @@ from stores import (
 
 _CHILD = """
 import json, sys
-from keymw import KeyService
+from keymw import KeyService, Settings
 from keymw.errors import LabelTaken
 
 url, name, labels = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-with KeyService(url) as keys:
+with KeyService(url, settings=Settings(max_keys_per_project=100)) as keys:
     keys.verify("phs_")
     print("ready", flush=True)
     sys.stdin.readline()

@@ -194,6 +194,11 @@ class Core(ABC):
             watch.stop()
         return watch
 
+    async def _note_uses(self) -> None:
+        """Have a database in memory say when keys were used: no thread can write into that."""
+        if not self._sources:
+            await flows.write_uses(self._deps())
+
     # Checking credentials.
 
     def peek(self, value: bytes) -> Verdict | None:

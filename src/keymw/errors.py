@@ -38,6 +38,18 @@ class LabelTaken(InvalidInput):
         super().__init__("label", f"the project already has a key labelled {label!r}.")
 
 
+class KeyLimitReached(InvalidInput):
+    """The project, or the user, has as many live keys as `Settings` allows."""
+
+    def __init__(self, field: str, limit: int) -> None:
+        whose = "project" if field == "project_id" else "user"
+        super().__init__(
+            field,
+            f"the {whose} has {limit} keys, which is the limit: revoke one, or raise "
+            f"max_keys_per_{whose}.",
+        )
+
+
 class DigestTaken(InvalidInput):
     """A key with this secret exists already, or existed before."""
 
@@ -59,6 +71,19 @@ class KeyNotFound(KeymwError, LookupError):  # noqa: N818
 
 class KeyNotUsable(KeymwError):  # noqa: N818
     """The key is revoked or expired, so that it can be neither changed nor rolled."""
+
+
+class VersionConflict(KeymwError):  # noqa: N818
+    """The key has been changed since the caller has read it; nothing was changed now."""
+
+    #: The key's version by now.
+    current: int
+
+    def __init__(self, current: int) -> None:
+        super().__init__(
+            f"The key has been changed meanwhile and has version {current} now: read it again."
+        )
+        self.current = current
 
 
 class StoreUnavailable(KeymwError):  # noqa: N818

@@ -13,6 +13,8 @@ Id = str | int | UUID
 
 MAX_LABEL = 40
 MAX_ID = 255
+MAX_REASON = 500
+MAX_SOURCE = 400
 
 
 def check_id(field: str, value: object) -> str:
@@ -35,6 +37,41 @@ def check_id(field: str, value: object) -> str:
     if text != text.strip() or text != normalize("NFKC", text):
         raise InvalidInput(field, "white space around it and look-alike characters are not ids.")
     return text
+
+
+def check_reason(value: object) -> str | None:
+    """Return why a change is made, or None if nobody says so.
+
+    Raises:
+        InvalidInput: it has not 1 to 500 printable characters.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_REASON or not value.isprintable():
+        raise InvalidInput("reason", f"give 1 to {MAX_REASON} printable characters.")
+    return value
+
+
+def check_source(value: object) -> str:
+    """Return where something was found.
+
+    Raises:
+        InvalidInput: it has not 1 to 400 printable characters.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_SOURCE or not value.isprintable():
+        raise InvalidInput("source", f"give 1 to {MAX_SOURCE} printable characters.")
+    return value
+
+
+def check_version(value: object) -> int | None:
+    """Return the version that a caller has read, or None if that does not matter.
+
+    Raises:
+        InvalidInput: it is no positive whole number.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidInput("version", "give the version that the key had when you read it.")
+    return value
 
 
 def check_actor(value: object) -> str | None:

@@ -103,6 +103,16 @@ class Propagation:
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredSecret:
+    """A secret that a key had before it was rolled."""
+
+    mask: str
+    #: Until when it works; a time long ago, if it was rolled without grace.
+    valid_until: datetime
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """A key's row without its digest. Times are aware and in UTC."""
 
@@ -122,8 +132,41 @@ class Key:
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
     last_rolled_at: datetime | None = None
+    #: The secrets that it had before, newest first; known to `get()` alone.
+    retired: tuple[RetiredSecret, ...] = field(default=(), repr=False, compare=False)
     #: Set on what `update()` returns: when the change holds everywhere.
     propagation: Propagation | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deactivation(Propagation):
+    """What the end of a user's access has ended, and what it has left alone."""
+
+    #: How many live keys of the user were ended.
+    personal_keys: int = 0
+    #: Live project keys that the user has made: they go on, and somebody should take them over.
+    project_keys: tuple[Key, ...] = ()
+
+
+class Outcome(StrEnum):
+    """What came of the report of a leaked token."""
+
+    #: No key has, or had, this secret.
+    UNKNOWN = "unknown"
+    #: The secret did not work any more, so nothing was changed.
+    ENDED = "ended"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What came of the report of a leaked token."""
+
+    outcome: Outcome
+    #: The key that has, or had, the secret.
+    key: Key | None = None
+    #: When the key is refused everywhere, if it was revoked now.
+    propagation: Propagation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +195,10 @@ class Event:
     actor: str | None
     before: Mapping[str, object]
     after: Mapping[str, object]
+    #: Why, as far as somebody has said so.
+    reason: str | None = None
+    #: Of a `rolled` key: when the secret that was replaced then was last used.
+    old_secret_last_used_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

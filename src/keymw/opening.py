@@ -39,7 +39,7 @@ def blocking_store(url: URL, settings: Settings) -> Store:
 def make_watch(
     make_deps: Callable[[Store], Deps], url: URL, redis_url: str | None, settings: Settings
 ) -> Watch:
-    """Listen for changes on behalf of a service.
+    """Listen for changes on behalf of a service, and note when its keys are used.
 
     On connections of its own, because the leases must not wait for requests. What is made must not
     refer to the service, which would never be collected otherwise.
@@ -48,6 +48,9 @@ def make_watch(
     deps = make_deps(blocking_store(url, settings))
     follow = partial(flows.follow_feed, deps)
     followers = [Follower("keymw-feed", follow, partial(_close), partial(_close, deps.store))]
+    deps = make_deps(blocking_store(url, settings))
+    follow = partial(flows.follow_usage, deps)
+    followers.append(Follower("keymw-usage", follow, partial(_close), partial(_close, deps.store)))
     if redis_url is not None:
         from keymw.cache.clients import change_stream  # noqa: PLC0415
 

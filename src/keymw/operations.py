@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 from keymw import flows
-from keymw.drafts import imported_key, new_key
-from keymw.inputs import check_actor, check_id, check_label
-from keymw.principals import KeyKind
-from keymw.queries import Queries
-from keymw.tokens import parse_digest
+from keymw.inputs import (
+    check_actor,
+    check_id,
+    check_label,
+    check_reason,
+    check_source,
+    check_time,
+    check_version,
+)
+from keymw.issuing import Issuing
+from keymw.tokens import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from keymw.inputs import Id
-    from keymw.model import IssuedKey, Key, Propagation
+    from keymw.model import Deactivation, IssuedKey, Key, Leak, Propagation
 
 
-class Operations(Queries):
+class Operations(Issuing):
     """Everything that can be asked about keys, and done with them."""
 
     async def migrate(self) -> None:
@@ -33,134 +41,25 @@ class Operations(Queries):
         """
         await self._lasting(self._deps().store.migrate())
 
-    async def issue_project_key(
-        self,
-        project_id: Id,
-        label: str,
-        scopes: Iterable[str],
-        *,
-        expires_at: datetime | None = None,
-        actor: str | None = None,
-    ) -> IssuedKey:
-        """Make a project secret key, which belongs to the project and outlives whoever made it.
-
-        Args:
-            project_id: compared as a string, exactly.
-            label: 1 to 40 printable characters, unique among the project's live keys.
-            scopes: `object:read` or `object:write`, one at least.
-            expires_at: aware time from which the key is refused; None is never.
-            actor: who makes it, for the activity log and as `created_by`.
-
-        Returns:
-            The key's row and its token, which is shown this once.
-
-        Raises:
-            InvalidInput: an argument is refused (`LabelTaken` for the label); nothing is stored.
-            StoreUnavailable: the database cannot answer.
-        """
-        now = self._clock.now()
-        key = new_key(now, KeyKind.PROJECT_SECRET, label, expires_at, actor, project_id=project_id)
-        return await self._lasting(flows.issue(self._deps(), key, scopes, key.created_by))
-
-    async def issue_personal_key(
-        self,
-        user_id: Id,
-        label: str,
-        scopes: Iterable[str],
-        *,
-        projects: Iterable[Id] | None = None,
-        organizations: Iterable[Id] | None = None,
-        expires_at: datetime | None = None,
-        actor: str | None = None,
-    ) -> IssuedKey:
-        """Make a personal key, which ends with its user's access.
-
-        Args:
-            user_id: whose key it is.
-            label: 1 to 40 printable characters.
-            scopes: `object:read`, `object:write`, or `*` for everything.
-            projects: ids of projects that the key is limited to; None is no limit.
-            organizations: ids of organizations that the key is limited to; None is no limit.
-            expires_at: aware time from which the key is refused; None is never.
-            actor: who makes it, for the activity log and as `created_by`.
-
-        Raises:
-            InvalidInput: an argument is refused; nothing is stored.
-            StoreUnavailable: the database cannot answer.
-        """
-        key = new_key(
-            self._clock.now(),
-            KeyKind.PERSONAL,
-            label,
-            expires_at,
-            actor,
-            user_id=user_id,
-            projects=projects,
-            organizations=organizations,
-        )
-        return await self._lasting(flows.issue(self._deps(), key, scopes, key.created_by))
-
-    async def import_key(
-        self,
-        kind: KeyKind | str,
-        digest: str,
-        label: str,
-        scopes: Iterable[str],
-        *,
-        project_id: Id | None = None,
-        user_id: Id | None = None,
-        mask: str = "",
-        expires_at: datetime | None = None,
-        actor: str | None = None,
-    ) -> Key:
-        """Store a key whose secret was made elsewhere and is known by its digest only.
-
-        Tokens without keymw's length and checksum are refused unread unless
-        `Settings.accept_unchecksummed` names the kind.
-
-        Args:
-            kind: whom the key belongs to.
-            digest: `sha256$<hex>` or plain hex of SHA-256 of the whole token.
-            label: as in `issue_project_key`.
-            scopes: as in `issue_project_key`.
-            project_id: for a project secret key.
-            user_id: for a personal key.
-            mask: what people may see of the token; up to 64 characters.
-            expires_at: as in `issue_project_key`.
-            actor: as in `issue_project_key`.
-
-        Raises:
-            InvalidInput: an argument is refused (`DigestTaken` for a secret that is known).
-            StoreUnavailable: the database cannot answer.
-        """
-        key = imported_key(
-            self._clock.now(),
-            kind,
-            label,
-            expires_at,
-            actor,
-            project_id=project_id,
-            user_id=user_id,
-            mask=mask,
-        )
-        change = flows.adopt(self._deps(), key, parse_digest(digest), scopes, key.created_by)
-        return await self._lasting(change)
-
     async def update(
         self,
         key_id: str,
         *,
         label: str | None = None,
         scopes: Iterable[str] | None = None,
+        expires_at: datetime | EllipsisType | None = ...,
+        version: int | None = None,
         actor: str | None = None,
         wait: bool = False,
     ) -> Key:
-        """Change a key's label or scopes; what is not given stays.
+        """Change a key's label, scopes or end; what is not given stays.
 
         Args:
             key_id: which key.
             label: as in `issue_project_key`.
             scopes: as in `issue_project_key`.
+            expires_at: as in `issue_project_key`; None is never, `...` leaves it as it is.
+            version: the version that the caller has read, to lose nobody else's change.
             actor: who does it, for the activity log.
             wait: as in `revoke`.
 
@@ -170,12 +69,19 @@ class Operations(Queries):
         Raises:
             KeyNotFound: there is none with this id.
             KeyNotUsable: it is revoked or expired.
+            VersionConflict: it has been changed meanwhile; nothing is changed now.
             InvalidInput: an argument is refused; nothing is changed.
             StoreUnavailable: the database cannot answer.
         """
         key = check_id("key_id", key_id)
         label = None if label is None else check_label(label)
-        change = flows.update(self._deps(), key, label, scopes, check_actor(actor))
+        end = (
+            expires_at
+            if isinstance(expires_at, EllipsisType)
+            else check_time("expires_at", expires_at)
+        )
+        read = check_version(version)
+        change = flows.update(self._deps(), key, label, scopes, end, read, check_actor(actor))
         changed = await self._lasting(change)
         return await self._settled(changed, wait=wait)
 
@@ -184,6 +90,7 @@ class Operations(Queries):
         key_id: str,
         *,
         grace: timedelta = timedelta(0),
+        version: int | None = None,
         actor: str | None = None,
         wait: bool = False,
     ) -> IssuedKey:
@@ -191,24 +98,32 @@ class Operations(Queries):
 
         Args:
             key_id: which key.
-            grace: how long the old secret still works. Rolling again never extends it, and
-                revoking ends it at once.
+            grace: how long the old secret still works. Rolling again neither extends it nor ends it
+                early; revoking ends all secrets at once.
+            version: the version that the caller has read: of two who roll it at once, one does.
             actor: who does it, for the activity log.
             wait: as in `revoke`.
 
         Raises:
             KeyNotFound: there is none with this id.
             KeyNotUsable: it is revoked or expired.
+            VersionConflict: it has been changed meanwhile; nothing is changed now.
             InvalidInput: the grace is negative or no timedelta.
             StoreUnavailable: the database cannot answer.
         """
         key = check_id("key_id", key_id)
-        change = flows.roll(self._deps(), key, grace, check_actor(actor))
+        read = check_version(version)
+        change = flows.roll(self._deps(), key, grace, read, check_actor(actor))
         rolled = await self._lasting(change)
         return await self._settled(rolled, wait=wait)
 
     async def revoke(
-        self, key_id: str, *, actor: str | None = None, wait: bool = False
+        self,
+        key_id: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        wait: bool = False,
     ) -> Propagation:
         """End a key for good, with the secrets that it had before.
 
@@ -216,6 +131,7 @@ class Operations(Queries):
 
         Args:
             key_id: which key.
+            reason: why, for the activity log; up to 500 characters.
             actor: who does it, for the activity log.
             wait: return only when no process accepts the key any more, whatever has broken: after
                 `Settings.unacknowledged_bound`.
@@ -230,21 +146,58 @@ class Operations(Queries):
                 midst of the commit, so whether the key is revoked is not known: repeat it.
         """
         key = check_id("key_id", key_id)
-        told = await self._lasting(flows.revoke(self._deps(), key, check_actor(actor)))
+        change = flows.revoke(self._deps(), key, check_actor(actor), check_reason(reason))
+        told = await self._lasting(change)
         return await self._settled(told, wait=wait)
+
+    async def report_leak(
+        self,
+        token: str,
+        *,
+        source: str | None = None,
+        actor: str | None = None,
+        wait: bool = False,
+    ) -> Leak:
+        """Revoke the key whose token somebody has seen who should not have.
+
+        A token that does not work any more changes nothing: the key may have a newer one.
+
+        Args:
+            token: as it was found.
+            source: where, for the activity log; up to 400 characters.
+            actor: who reports it, for the activity log.
+            wait: as in `revoke`.
+
+        Raises:
+            InvalidInput: an argument is refused; nothing is changed.
+            StoreUnavailable: the database cannot answer; repeat it, as for `revoke`.
+            TypeError: the token is not a string.
+        """
+        if not isinstance(token, str):
+            raise TypeError(f"report_leak() takes a string, not {type(token).__name__}.")
+        reason = "leaked" if source is None else f"leaked: {check_source(source)}"
+        change = flows.report_leak(self._deps(), digest_of(token), reason, check_actor(actor))
+        leak = await self._lasting(change)
+        if leak.propagation is None:
+            return leak
+        return replace(leak, propagation=await self._settled(leak.propagation, wait=wait))
 
     async def deactivate_user(
         self, user_id: Id, *, actor: str | None = None, wait: bool = False
-    ) -> Propagation:
+    ) -> Deactivation:
         """End all personal keys of a user in one step; project keys are not touched.
 
         The user need not be known before. `wait` is as in `revoke`.
+
+        Returns:
+            What `revoke` does, and which live project keys the user has made (`created_by`), so
+            that somebody takes them over: the user may know their secrets, so roll them.
 
         Raises:
             StoreUnavailable: the database cannot answer; repeat it, as for `revoke`.
         """
         user = check_id("user_id", user_id)
-        change = flows.set_user(self._deps(), user, active=False, actor=check_actor(actor))
+        change = flows.deactivate_user(self._deps(), user, check_actor(actor))
         return await self._settled(await self._lasting(change), wait=wait)
 
     async def activate_user(
@@ -256,5 +209,5 @@ class Operations(Queries):
             StoreUnavailable: the database cannot answer; repeat it, as for `revoke`.
         """
         user = check_id("user_id", user_id)
-        change = flows.set_user(self._deps(), user, active=True, actor=check_actor(actor))
+        change = flows.activate_user(self._deps(), user, check_actor(actor))
         return await self._settled(await self._lasting(change), wait=wait)

@@ -39,6 +39,8 @@ class Record:
     owner_active: bool = True
     #: 0 for a user that nobody has ever deactivated.
     owner_version: int = 0
+    #: What people may see of the secret.
+    mask: str = ""
     #: Number of the last event that had happened when this was read: what came later is not in it.
     position: int = 0
 
@@ -89,7 +91,16 @@ def judge(record: Record | None, now: datetime, catalog: ScopeCatalog | None) ->
             return Denied(reason)
     scopes = usable(record.kind, record.scopes, catalog)
     if record.kind is KeyKind.PROJECT_SECRET and record.project_id is not None:
-        return Granted(ServicePrincipal(record.key_id, record.project_id, record.label, scopes))
+        return Granted(
+            ServicePrincipal(
+                record.key_id,
+                record.project_id,
+                record.label,
+                scopes,
+                record.mask,
+                record.retired_until,
+            )
+        )
     if record.kind is KeyKind.PERSONAL and record.user_id is not None:
         return Granted(
             UserPrincipal(
@@ -99,6 +110,8 @@ def judge(record: Record | None, now: datetime, catalog: ScopeCatalog | None) ->
                 scopes,
                 record.projects,
                 record.organizations,
+                record.mask,
+                record.retired_until,
             )
         )
     return Denied(Reason.INVALID)

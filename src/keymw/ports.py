@@ -65,6 +65,8 @@ class Update:
     digest: bytes | None = None
     #: Until when the retired secret still works.
     retired_until: datetime | None = None
+    #: Why, for the activity log.
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,36 @@ class Changed:
     invalidation: Invalidation
 
 
+@dataclass(frozen=True, slots=True)
+class UserChanged:
+    """A user's access has ended or come back, and whom that concerns."""
+
+    invalidation: Invalidation
+    #: How many live personal keys the user has.
+    personal_keys: int
+    #: Live project keys that the user has made.
+    project_keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A secret was used, last at this time."""
+
+    key_id: str
+    digest: bytes
+    at: datetime
+
+
 class Changes(Protocol):
     """Changes of the database. Raises `StoreUnavailable`, or `NotMigrated`."""
 
-    async def insert(self, key: Key, digest: bytes, action: str, actor: str | None) -> Changed:
-        """Store a new key with its event; raises `LabelTaken` or `DigestTaken`."""
+    async def insert(
+        self, key: Key, digest: bytes, action: str, actor: str | None, limit: int | None = None
+    ) -> Changed:
+        """Store a new key with its event, unless its owner has `limit` live keys already.
+
+        Raises `LabelTaken`, `DigestTaken` or `KeyLimitReached`.
+        """
         ...
 
     async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
@@ -92,7 +119,7 @@ class Changes(Protocol):
 
     async def set_user(
         self, user_id: str, *, active: bool, at: datetime, actor: str | None
-    ) -> Invalidation:
+    ) -> UserChanged:
         """Say whether a user is active; all of the user's personal keys follow in one step."""
         ...
 
@@ -109,19 +136,41 @@ class Store(Changes, Protocol):
         ...
 
     async def get(self, key_id: str) -> Key | None:
-        """Return a key's row."""
+        """Return a key's row, with the secrets that it had before."""
         ...
 
     async def list(
-        self, *, project_id: str | None, user_id: str | None, include_revoked: bool
+        self,
+        *,
+        project_id: str | None,
+        user_id: str | None,
+        created_by: str | None = None,
+        include_revoked: bool,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> Sequence[Key]:
-        """Return keys, oldest first."""
+        """Return keys, oldest first: `limit` of those that come after the one with id `after`."""
         ...
 
     async def history(
-        self, *, key_id: str | None, project_id: str | None, user_id: str | None, limit: int
+        self,
+        *,
+        key_id: str | None,
+        project_id: str | None,
+        user_id: str | None,
+        actor: str | None = None,
+        limit: int,
+        before: int | None = None,
     ) -> Sequence[Event]:
-        """Return the activity log, newest first."""
+        """Return the activity log, newest first: `limit` events before the one of that number."""
+        ...
+
+    async def touch(self, uses: Sequence[Use]) -> Sequence[str]:
+        """Note when keys were last used, as far as that is later than what is known.
+
+        It tells nobody and changes nothing else. Returns the ids of keys that were being changed at
+        the moment: they are to be noted later, for nobody waits here.
+        """
         ...
 
     async def feed(self, after: int, limit: int) -> tuple[int, Sequence[Invalidation]]:

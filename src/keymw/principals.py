@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Self
 
 
@@ -56,6 +57,10 @@ class ServicePrincipal:
     project_id: str
     label: str
     scopes: frozenset[str]
+    #: What people may see of the secret that was used.
+    mask: str = field(default="", compare=False)
+    #: When that secret ends, for one that was rolled; None for the key's current one.
+    retired_until: datetime | None = field(default=None, compare=False)
     #: The scopes with those that they imply, which is what demands are compared with.
     granted: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -90,6 +95,10 @@ class UserPrincipal:
     projects: frozenset[str] | None = None
     #: Organization ids that the key is limited to; None is no limit by the key.
     organizations: frozenset[str] | None = None
+    #: What people may see of the secret that was used.
+    mask: str = field(default="", compare=False)
+    #: When that secret ends, for one that was rolled; None for the key's current one.
+    retired_until: datetime | None = field(default=None, compare=False)
     #: The scopes with those that they imply, which is what demands are compared with.
     granted: frozenset[str] = field(init=False, repr=False, compare=False)
 

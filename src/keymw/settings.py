@@ -75,6 +75,14 @@ class Settings:
     #: Seconds between two looks into the store's feed of changes.
     poll_interval: float = 1.0
 
+    #: Live keys (neither revoked nor expired) that a project, and a user, may have. Imported keys
+    #: count, but are never refused for it.
+    max_keys_per_project: int = 50
+    max_keys_per_user: int = 10
+    #: Seconds by which `last_used_at` may lag behind. Shorter costs more writes: one a key in use,
+    #: in each such span, a process.
+    last_used_interval: float = 60.0
+
     #: Seconds that a client is asked to wait after a 503.
     retry_after: int = 1
     #: Longest `Authorization` value that is looked at, in bytes.

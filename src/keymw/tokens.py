@@ -73,6 +73,11 @@ def digest(token: bytes) -> bytes:
     return sha256(token).digest()
 
 
+def digest_of(token: str) -> bytes:
+    """Return the digest of a token as text; one that is no Unicode text has one as well."""
+    return digest(token.encode("utf-8", "surrogatepass"))
+
+
 def mask(token: str) -> str:
     """Return what people may see of a token: its first and last four characters."""
     return f"{token[:4]}...{token[-4:]}"

@@ -27,7 +27,7 @@ def test_every_command_without_a_database(command, caplog):
         assert result.stderr.startswith("keymw: ")
         assert result.stderr.count("\n") == 1
     else:
-        result = Cli(NOWHERE)(*command)
+        result = Cli(NOWHERE)(*command, stdin=UNKNOWN)
         assert_one_line(result, 1)
         assert caplog.records == []  # for the program would write each as a second line
     assert "Connection refused" in result.stderr

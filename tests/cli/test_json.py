@@ -23,7 +23,7 @@ def test_json_of_every_command(run):
     }
     assert (key["kind"], key["project_id"], key["user_id"]) == ("project_secret", "2", None)
     assert key["scopes"] == ["endpoint:read"]
-    assert run.json("show", key["id"]) == key
+    assert run.json("show", key["id"]) == key | {"retired": []}
     assert run.json("list") == [key]
     assert run.json("verify", stdin=issued["token"]) == {
         "granted": True,
@@ -32,6 +32,8 @@ def test_json_of_every_command(run):
         "project_id": "2",
         "label": "deploy",
         "scopes": ["endpoint:read"],
+        "mask": key["mask"],
+        "retired_until": None,
     }
     rolled = run.json("roll", key["id"])
     unheard = {"acknowledged": False, "bound_seconds": 5.0}
@@ -55,7 +57,8 @@ def test_json_of_every_command(run):
     who = run.json("verify", stdin=personal["token"])
     assert (who["kind"], who["user_id"], who["projects"]) == ("personal", "anna", ["2", "3"])
     gone = {"user_id": "anna", "active": False, "propagation": unheard}
-    assert run.json("users", "deactivate", "anna") == gone
+    counted = {"personal_keys": 1, "project_keys": []}
+    assert run.json("users", "deactivate", "anna") == gone | counted
     assert run.json("users", "activate", "anna") == {**gone, "active": True}
     first = run.json("history")[-1]
     assert first["after"]["label"] == "deploy"

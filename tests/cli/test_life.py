@@ -63,9 +63,12 @@ def test_the_life_of_a_user(database_url):
     run = Cli(database_url)
     run.done("migrate")
     key_id, token = run.issue(*PERSONAL)
-    _, project_token = run.issue(*ISSUE, "--actor", "anna")
+    project_id, project_token = run.issue(*ISSUE, "--actor", "anna")
     left = run.done("users", "deactivate", "anna", "--actor", "bea")
-    assert (left.stdout, left.stderr) == (says("refuses the user's keys"), "")
+    said, advice, *table = left.stdout.splitlines(keepends=True)
+    assert (said, left.stderr) == (says("refuses the user's keys"), "")
+    assert advice.startswith("Project keys that the user has made go on. Roll those")
+    assert project_id in table[-1]
     assert [run.reason(token), run.reason(project_token)] == ["owner_inactive", None]
     back = run.done("users", "activate", "anna")
     assert back.stdout == says("takes the user's keys again")

@@ -275,14 +275,7 @@ class Store:
         return changed
 
     async def set_user(self, *arguments, **options):
-        def change(memory):
-            invalidation = run_now(memory.set_user(*arguments, **options))
-            self._process.commits(invalidation)
-            return invalidation
-
-        invalidation = await self._ask("commit", change, writes={"store"})
-        self._saw(invalidation)
-        return invalidation
+        return await self._change(lambda memory: run_now(memory.set_user(*arguments, **options)))
 
     def _saw(self, *changes):
         entities = [(change.entity, change.version) for change in changes]

@@ -147,7 +147,9 @@ def updated(world):
     a, b = listening(world, "A", "B", stream=0)
     a.look_up("a", TOKEN, 2)
     b.look_up("b", TOKEN)
-    world.process("R").change("updater", flows.update, "k", None, ["endpoint:read"], None)
+    world.process("R").change(
+        "updater", flows.update, "k", None, ["endpoint:read"], ..., None, None
+    )
 
 
 def rolled(world):
@@ -158,7 +160,7 @@ def rolled(world):
     warm(a)
     a.look_up("old", TOKEN)
     a.look_up("new", NEXT)
-    world.process("R").change("roller", flows.roll, "k", timedelta(seconds=5), None)
+    world.process("R").change("roller", flows.roll, "k", timedelta(seconds=5), None, None)
 
 
 def switched(world):
@@ -166,8 +168,8 @@ def switched(world):
     put(world, PERSONAL, personal_key())
     (a,) = listening(world, "A")
     a.look_up("a", PERSONAL, 2)
-    world.process("R").change("off", flows.set_user, "u", active=False, actor=None)
-    world.process("S").change("on", flows.set_user, "u", active=True, actor=None)
+    world.process("R").change("off", flows.deactivate_user, "u", None)
+    world.process("S").change("on", flows.activate_user, "u", None)
 
 
 def activated(world):
@@ -177,7 +179,7 @@ def activated(world):
     (a,) = listening(world, "A")
     a.look_up("a1", PERSONAL, 2)
     a.look_up("a2", PERSONAL)
-    world.process("R").change("on", flows.set_user, "u", active=True, actor=None)
+    world.process("R").change("on", flows.activate_user, "u", None)
 
 
 def imported(world):
@@ -212,10 +214,10 @@ def everything(world):
         process.look_up(f"{process.name} 1", TOKEN, 3)
         process.look_up(f"{process.name} 2", PERSONAL, 3)
         process.look_up(f"{process.name} 3", NEXT, 2)
-    b.change("off", flows.set_user, "u", active=False, actor=None)
-    world.process("R").change("roller", flows.roll, "k", timedelta(seconds=3), None)
-    world.process("S").change("on", flows.set_user, "u", active=True, actor=None)
-    a.change("updater", flows.update, "p", None, ["endpoint:read"], None)
+    b.change("off", flows.deactivate_user, "u", None)
+    world.process("R").change("roller", flows.roll, "k", timedelta(seconds=3), None, None)
+    world.process("S").change("on", flows.activate_user, "u", None)
+    a.change("updater", flows.update, "p", None, ["endpoint:read"], ..., None, None)
 
 
 @dataclass(frozen=True)

@@ -313,8 +313,12 @@ def a_user_switched_off_on_and_off_with_the_events_reordered():
     world, a = fleet("A", key=False)
     put(world, PERSONAL, personal_key())
     off, on, again = (
-        world.process(name).change(name, flows.set_user, "u", active=name == "on", actor=None)
-        for name in ("off", "on", "off again")
+        world.process(name).change(name, flow, "u", None)
+        for name, flow in (
+            ("off", flows.deactivate_user),
+            ("on", flows.activate_user),
+            ("off again", flows.deactivate_user),
+        )
     )
     world.until(off, "publish")
     world.until(on, "publish")
@@ -335,9 +339,9 @@ def a_user_switched_off_and_on_with_the_events_reordered():
     world, a = fleet("A", key=False)
     put(world, PERSONAL, personal_key())
     warm(a, PERSONAL)
-    off = world.process("R").change("off", flows.set_user, "u", active=False, actor=None)
+    off = world.process("R").change("off", flows.deactivate_user, "u", None)
     world.until(off, "publish")
-    world.finish(world.process("S").change("on", flows.set_user, "u", active=True, actor=None))
+    world.finish(world.process("S").change("on", flows.activate_user, "u", None))
     hear(world, a)
     look(a, PERSONAL)
     world.finish(off)
@@ -351,7 +355,9 @@ def an_old_secret_after_the_new_one_was_seen():
     world, a = fleet("A")
     know(world, NEXT)
     warm(a)
-    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None))
+    world.finish(
+        world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None, None)
+    )
     look(a, NEXT)
     look(a)
 
@@ -360,7 +366,9 @@ def an_old_secret_after_the_new_one_was_found_in_redis():
     world, a, b = fleet("A", "B")
     know(world, NEXT)
     warm(a)
-    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None))
+    world.finish(
+        world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None, None)
+    )
     hear(world, b)
     look(b, NEXT)
     look(a, NEXT)
@@ -371,7 +379,9 @@ def an_old_secret_while_the_new_one_is_being_filled():
     world, a = fleet("A")
     know(world, NEXT)
     warm(a)
-    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None))
+    world.finish(
+        world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None, None)
+    )
     reader = a.look_up("reader", NEXT)
     world.until(reader, "fill")
     look(a)
@@ -381,7 +391,7 @@ def an_old_secret_while_the_new_one_is_being_filled():
 def an_old_secret_after_the_new_one_was_refused():
     world, a = fleet("A")
     know(world, NEXT)
-    roller = world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None)
+    roller = world.process("R").change("roller", flows.roll, "k", timedelta(hours=1), None, None)
     world.finish(roller)
     hear(world, a)
     warm(a)
@@ -458,7 +468,7 @@ def a_roll_without_grace_where_a_worker_is_behind():
     know(world, NEXT)
     warm(a)
     world.steps_back["A"] = HOUR
-    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(0), None))
+    world.finish(world.process("R").change("roller", flows.roll, "k", timedelta(0), None, None))
     hear(world, a)
     world.jump(LATE)
     hear(world, a)

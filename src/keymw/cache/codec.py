@@ -23,7 +23,7 @@ from keymw.principals import KeyKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_VALUE_TAG = b"k2."
+_VALUE_TAG = b"k3."
 _CHANGE_TAG = b"c1."
 _SIGNATURE_LENGTH = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,6 +58,7 @@ def encode(value: Value, digest: bytes, keys: Sequence[bytes]) -> bytes:
             "retired_until": _to_number(record.retired_until),
             "owner_active": record.owner_active,
             "owner_version": record.owner_version,
+            "mask": record.mask,
             "position": record.position,
         },
         separators=(",", ":"),
@@ -91,6 +92,7 @@ def decode(raw: bytes, digest: bytes, keys: Iterable[bytes]) -> Value | None:
         retired_until=_to_time(fields["retired_until"]),
         owner_active=fields["owner_active"],
         owner_version=fields["owner_version"],
+        mask=fields["mask"],
         position=fields["position"],
     )
     return Value(record, observed)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from keymw.cache.floors import Floors
+from keymw.model import Granted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,15 @@ _FLOORS = 100_000
 class Entry:
     """A verdict and how long it counts."""
 
-    __slots__ = ("alone_until", "deadline", "entities", "position", "verdict")
+    __slots__ = (
+        "alone_until",
+        "deadline",
+        "digest",
+        "entities",
+        "position",
+        "used_at",
+        "verdict",
+    )
 
     def __init__(
         self,
@@ -49,6 +58,10 @@ class Entry:
         self.entities = entities
         #: Number of the last event that had happened when it was read.
         self.position = position
+        #: Under what it is kept.
+        self.digest = b""
+        #: When it was last used, if that has not been taken note of yet.
+        self.used_at: float | None = None
 
 
 class _Positives(LRUCache[bytes, Entry]):
@@ -87,6 +100,8 @@ class LocalCache:
         #: Grows with each invalidation. A lookup that starts after one must not join an older
         #: lookup, nor may the older one's refusal be remembered.
         self.generation = 0
+        #: Good entries that were used since somebody has taken note, whether still kept or not.
+        self._used: list[Entry] = []
         self.hits = 0
         self.negative_hits = 0
 
@@ -106,6 +121,9 @@ class LocalCache:
             # As `_runs` says; a call would cost more than the rest.
             if now < entry.deadline and (now < self.fence.until or now < entry.alone_until):
                 self.hits += 1
+                if entry.used_at is None:
+                    self._used.append(entry)
+                entry.used_at = now
                 return entry.verdict
             return None
 
@@ -137,6 +155,9 @@ class LocalCache:
                 return False
             self._negatives.pop(digest, None)
             self._positives[digest] = entry
+            # Who has asked for it uses it.
+            entry.digest, entry.used_at = digest, now
+            self._used.append(entry)
         return True
 
     def put_denied(self, digest: bytes, entry: Entry, generation: int) -> bool:
@@ -233,6 +254,22 @@ class LocalCache:
         self._positives.digests_of.clear()
         self._negatives.clear()
         self.generation += 1
+
+    @property
+    def uses(self) -> int:
+        """How many uses wait to be taken note of."""
+        return len(self._used)
+
+    def take_uses(self) -> list[tuple[str, bytes, float]]:
+        """Return key, digest and time of the uses since the last call, one for each entry."""
+        with self._lock:
+            used, self._used = self._used, []
+            found = []
+            for entry in used:
+                if isinstance(entry.verdict, Granted) and entry.used_at is not None:
+                    found.append((entry.verdict.principal.key_id, entry.digest, entry.used_at))
+                entry.used_at = None
+            return found
 
     def sizes(self) -> tuple[int, int]:
         """Return how many good keys and how many refusals are held."""

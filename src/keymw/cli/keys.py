@@ -18,13 +18,13 @@ from keymw.cli.common import (
     uses_keys,
     wait,
 )
-from keymw.cli.input import parse_grace, read_token, span
+from keymw.cli.input import parse_grace, parse_time, read_token, span
 from keymw.cli.program import cli
 from keymw.http import UNAVAILABLE
 from keymw.model import Granted
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from keymw.service import KeyService
 
@@ -109,7 +109,7 @@ def show(keys: KeyService, key_id: str, *, as_json: bool) -> None:
     """Show one key, without its secret."""
     key = keys.get(key_id)
     if as_json:
-        out.document(key)
+        out.document(out.values(key) | {"retired": key.retired})
     else:
         out.print_key(key, now())
 
@@ -163,6 +163,38 @@ def roll(
 
 @cli.command()
 @click.argument("key_id")
+@click.option("--label", metavar="L", help="A new label.")
+@click.option("--scope", "scopes", multiple=True, metavar="S", help="In place of all it has.")
+@click.option("--expires-at", type=parse_time, metavar="ISO", help="A time with its zone.")
+@click.option("--never-expires", is_flag=True, help="Let it live until it is revoked.")
+@click.option("--version", type=int, metavar="N", help="Only if nobody has changed it since.")
+@actor_option
+@uses_keys
+def update(
+    keys: KeyService,
+    key_id: str,
+    *,
+    scopes: tuple[str, ...],
+    expires_at: datetime | None,
+    never_expires: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Change a key; what is not given stays."""
+    if never_expires and expires_at is not None:
+        raise click.UsageError("Give --expires-at or --never-expires, not both.")
+    end = ... if expires_at is None and not never_expires else expires_at
+    key = keys.update(key_id, scopes=scopes or None, expires_at=end, **given)
+    if key.propagation is not None and as_json:
+        out.document({"key": key, "propagation": out.spread(key.propagation)})
+    elif key.propagation is not None:
+        out.print_key(key, now())
+        click.echo(spread_line(key.propagation, "knows the change"), err=True)
+
+
+@cli.command()
+@click.argument("key_id")
+@click.option("--reason", metavar="TEXT", help="Why, for the activity log.")
 @actor_option
 @wait
 @uses_keys

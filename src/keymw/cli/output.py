@@ -173,6 +173,14 @@ def print_key(key: Key, now: datetime, *, err: bool = False) -> None:
     known = values(key)
     del known["expires_at"], known["revoked_at"]
     print_values(known | {"ends": _end(key, now)}, err=err)
+    for secret in key.retired:
+        if secret.valid_until > now:
+            used = _show(secret.last_used_at, "never")
+            click.echo(
+                f"Its old secret {secret.mask} works until {_show(secret.valid_until)}; "
+                f"last used: {used}.",
+                err=err,
+            )
 
 
 def print_values(known: Mapping[str, object], *, err: bool = False) -> None:
@@ -237,12 +245,17 @@ def _end(key: Key, now: datetime) -> str:
 
 
 def _changes(event: Event) -> str:
-    return "; ".join(
+    said = [
         f"{name}: {_show(event.before[name])} -> {_show(new)}"
         if event.before.get(name) is not None
         else f"{name}: {_show(new)}"
         for name, new in event.after.items()
-    )
+    ]
+    if event.reason is not None:
+        said.append(f"reason: {event.reason}")
+    if event.old_secret_last_used_at is not None:
+        said.append(f"old secret last used: {_show(event.old_secret_last_used_at)}")
+    return "; ".join(said)
 
 
 def _show(value: object, nothing: str = "-") -> str:

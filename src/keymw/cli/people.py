@@ -8,7 +8,7 @@ import click
 
 from keymw.cli import output as out
 from keymw.cli.common import actor as actor_option
-from keymw.cli.common import say_spread, uses_keys, wait
+from keymw.cli.common import now, say_spread, uses_keys, wait
 from keymw.cli.program import cli
 
 if TYPE_CHECKING:
@@ -29,9 +29,13 @@ def users() -> None:
 @uses_keys
 def deactivate(keys: KeyService, user_id: str, *, as_json: bool, **given: Any) -> None:
     """End all personal keys of a user; project keys go on."""
-    propagation = keys.deactivate_user(user_id, **given)
-    what = "refuses the user's keys"
-    say_spread({"user_id": user_id, "active": False}, propagation, what, as_json=as_json)
+    ended = keys.deactivate_user(user_id, **given)
+    done = {"user_id": user_id, "active": False, "personal_keys": ended.personal_keys}
+    left = {"project_keys": list(ended.project_keys)}
+    say_spread(done | left, ended, "refuses the user's keys", as_json=as_json)
+    if ended.project_keys and not as_json:
+        click.echo("Project keys that the user has made go on. Roll those whose secret they know:")
+        out.print_keys(ended.project_keys, now())
 
 
 @users.command()
@@ -49,6 +53,8 @@ def activate(keys: KeyService, user_id: str, actor: str | None, *, as_json: bool
 @click.option("--key", "key_id", metavar="K", help="Only what happened to this key.")
 @click.option("--project", "project_id", metavar="P", help="Only what happened in this project.")
 @click.option("--user", "user_id", metavar="U", help="Only what happened to this user.")
+@click.option("--actor", metavar="A", help="Only what this one has done.")
+@click.option("--before", type=int, metavar="N", help="Only what came before the line numbered N.")
 @click.option(
     "--limit", type=click.IntRange(1, _MAX_LINES), default=100, show_default=True, help="Lines."
 )

@@ -6,35 +6,43 @@ used. Nothing here reads a clock but the one handed in, imports asyncio, or hold
 """
 
 from keymw.flows.changes import (
+    activate_user,
     adopt,
+    deactivate_user,
     get,
     issue,
     revoke,
     roll,
-    set_user,
     settled,
     tell_committed,
     update,
 )
 from keymw.flows.deps import Deps
 from keymw.flows.following import FEED, STREAM, follow_feed, follow_stream, ready
+from keymw.flows.leaks import find_by_digest, report_leak
 from keymw.flows.lookup import load
+from keymw.flows.usage import follow_usage, write_uses
 
 __all__ = [
     "FEED",
     "STREAM",
     "Deps",
+    "activate_user",
     "adopt",
+    "deactivate_user",
+    "find_by_digest",
     "follow_feed",
     "follow_stream",
+    "follow_usage",
     "get",
     "issue",
     "load",
     "ready",
+    "report_leak",
     "revoke",
     "roll",
-    "set_user",
     "settled",
     "tell_committed",
     "update",
+    "write_uses",
 ]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import EllipsisType
 from typing import TYPE_CHECKING, TypeVar
 
 from keymw.cache import codec
-from keymw.errors import InvalidInput, KeyNotFound, KeyNotUsable, StoreUnavailable
+from keymw.errors import (
+    InvalidInput,
+    KeyNotFound,
+    KeyNotUsable,
+    StoreUnavailable,
+    VersionConflict,
+)
 from keymw.flows.deps import FEED_WINDOW, shared_cache
-from keymw.model import IssuedKey, Key, Propagation
+from keymw.model import Deactivation, IssuedKey, Key, Propagation
 from keymw.ports import Update
+from keymw.principals import KeyKind
 from keymw.scopes import check_grant
 from keymw.tokens import digest as digest_of
 from keymw.tokens import generate, mask
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What a change returns.
-Told = TypeVar("Told", Propagation, Key, IssuedKey)
+Told = TypeVar("Told", Propagation, Deactivation, Key, IssuedKey)
 
 
 async def issue(deps: Deps, key: Key, scopes: Iterable[str], actor: str | None) -> IssuedKey:
@@ -33,7 +41,10 @@ async def issue(deps: Deps, key: Key, scopes: Iterable[str], actor: str | None) 
     key = _checked(deps, key, scopes)
     token = generate(deps.settings.prefixes(key.kind)[0])
     key = replace(key, mask=mask(token))
-    changed = await deps.changes.insert(key, digest_of(token.encode()), "issued", actor)
+    settings = deps.settings
+    is_project = key.kind is KeyKind.PROJECT_SECRET
+    limit = settings.max_keys_per_project if is_project else settings.max_keys_per_user
+    changed = await deps.changes.insert(key, digest_of(token.encode()), "issued", actor, limit)
     await _announce(deps, changed.invalidation)
     return IssuedKey(changed.key, token)
 
@@ -48,29 +59,40 @@ async def adopt(
 
 
 def _checked(deps: Deps, key: Key, scopes: Iterable[str]) -> Key:
-    if key.expires_at is not None and key.expires_at <= key.created_at:
-        raise InvalidInput("expires_at", f"{key.expires_at.isoformat()} is in the past.")
+    _require_future(key.expires_at, key.created_at)
     return replace(key, scopes=check_grant(key.kind, scopes, deps.catalog))
 
 
 async def update(
-    deps: Deps, key_id: str, label: str | None, scopes: Iterable[str] | None, actor: str | None
+    deps: Deps,
+    key_id: str,
+    label: str | None,
+    scopes: Iterable[str] | None,
+    expires_at: datetime | EllipsisType | None,
+    version: int | None,
+    actor: str | None,
 ) -> Key:
-    """Change label or scopes; what is None stays."""
+    """Change label, scopes or end; what is None, or `...` for the end, stays."""
     wanted = None if scopes is None else tuple(scopes) if not isinstance(scopes, str) else scopes
 
     def plan(key: Key) -> Update | None:
-        _require_usable(key, deps.clock.now())
+        now = deps.clock.now()
+        _require_usable(key, now, version)
         after = key if label is None else replace(key, label=label)
         if wanted is not None:
             after = replace(after, scopes=check_grant(key.kind, wanted, deps.catalog))
-        return None if after == key else Update("updated", after, deps.clock.now(), actor)
+        if not isinstance(expires_at, EllipsisType):
+            _require_future(expires_at, now)
+            after = replace(after, expires_at=expires_at)
+        return None if after == key else Update("updated", after, now, actor)
 
     changed = await deps.changes.change(key_id, plan)
     return replace(changed.key, propagation=await _announce(deps, changed.invalidation))
 
 
-async def roll(deps: Deps, key_id: str, grace: timedelta, actor: str | None) -> IssuedKey:
+async def roll(
+    deps: Deps, key_id: str, grace: timedelta, version: int | None, actor: str | None
+) -> IssuedKey:
     """Give a key a new secret; the old one works for `grace` more."""
     if not isinstance(grace, timedelta):
         raise InvalidInput("grace", f"give a timedelta, not {type(grace).__name__}.")
@@ -81,7 +103,7 @@ async def roll(deps: Deps, key_id: str, grace: timedelta, actor: str | None) -> 
     def plan(key: Key) -> Update:
         nonlocal token
         now = deps.clock.now()
-        _require_usable(key, now)
+        _require_usable(key, now, version)
         token = generate(deps.settings.prefixes(key.kind)[0])
         after = replace(key, mask=mask(token), last_rolled_at=now)
         try:
@@ -95,24 +117,34 @@ async def roll(deps: Deps, key_id: str, grace: timedelta, actor: str | None) -> 
     return IssuedKey(changed.key, token, await _announce(deps, changed.invalidation))
 
 
-async def revoke(deps: Deps, key_id: str, actor: str | None) -> Propagation:
+async def revoke(
+    deps: Deps, key_id: str, actor: str | None, reason: str | None = None
+) -> Propagation:
     """End a key for good. Revoking again changes nothing but tells everybody once more."""
 
     def plan(key: Key) -> Update | None:
         now = deps.clock.now()
         if key.revoked_at is not None:
             return None
-        return Update("revoked", replace(key, revoked_at=now), now, actor)
+        return Update("revoked", replace(key, revoked_at=now), now, actor, reason=reason)
 
     changed = await deps.changes.change(key_id, plan)
     return await _announce(deps, changed.invalidation)
 
 
-async def set_user(deps: Deps, user_id: str, *, active: bool, actor: str | None) -> Propagation:
-    """End, or give back, all of a user's personal keys in one step."""
+async def deactivate_user(deps: Deps, user_id: str, actor: str | None) -> Deactivation:
+    """End all of a user's personal keys in one step."""
     now = deps.clock.now()
-    invalidation = await deps.changes.set_user(user_id, active=active, at=now, actor=actor)
-    return await _announce(deps, invalidation)
+    changed = await deps.changes.set_user(user_id, active=False, at=now, actor=actor)
+    told = await _announce(deps, changed.invalidation)
+    return Deactivation(told.acknowledged, told.bound, changed.personal_keys, changed.project_keys)
+
+
+async def activate_user(deps: Deps, user_id: str, actor: str | None) -> Propagation:
+    """Give all of a user's personal keys back in one step."""
+    now = deps.clock.now()
+    changed = await deps.changes.set_user(user_id, active=True, at=now, actor=actor)
+    return await _announce(deps, changed.invalidation)
 
 
 async def get(deps: Deps, key_id: str) -> Key:
@@ -123,11 +155,18 @@ async def get(deps: Deps, key_id: str) -> Key:
     return key
 
 
-def _require_usable(key: Key, now: datetime) -> None:
+def _require_usable(key: Key, now: datetime, version: int | None) -> None:
     if key.revoked_at is not None:
         raise KeyNotUsable(f"The key {key.id!r} has been revoked: issue a new one.")
     if key.expires_at is not None and key.expires_at <= now:
         raise KeyNotUsable(f"The key {key.id!r} has expired: issue a new one.")
+    if version is not None and version != key.version:
+        raise VersionConflict(key.version)
+
+
+def _require_future(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInput("expires_at", f"{expires_at.isoformat()} is in the past.")
 
 
 async def _announce(deps: Deps, invalidation: Invalidation) -> Propagation:

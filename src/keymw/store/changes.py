@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from keymw.errors import DigestTaken, KeyNotFound, LabelTaken, NotMigrated
+from keymw.errors import DigestTaken, KeyLimitReached, KeyNotFound, LabelTaken, NotMigrated
 from keymw.policy import key_entity, user_entity
-from keymw.ports import Changed, Invalidation
+from keymw.ports import Changed, Invalidation, Update, UserChanged
 from keymw.principals import KeyKind
 from keymw.store import statements as sql
 from keymw.store.activity import difference
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from keymw.model import Key
-    from keymw.ports import Update
 
 T = TypeVar("T")
 
@@ -45,9 +44,11 @@ class SqlChanges:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    async def insert(self, key: Key, digest: bytes, action: str, actor: str | None) -> Changed:
-        """Store a new key with its event."""
-        return await self._writer.write(partial(_insert, key, digest, action, actor))
+    async def insert(
+        self, key: Key, digest: bytes, action: str, actor: str | None, limit: int | None = None
+    ) -> Changed:
+        """Store a new key with its event, unless its owner has `limit` live keys already."""
+        return await self._writer.write(partial(_insert, key, digest, action, actor, limit))
 
     async def change(self, key_id: str, plan: Callable[[Key], Update | None]) -> Changed:
         """Apply a plan to a key's current row."""
@@ -59,12 +60,12 @@ class SqlChanges:
 
     async def set_user(
         self, user_id: str, *, active: bool, at: datetime, actor: str | None
-    ) -> Invalidation:
+    ) -> UserChanged:
         """Say whether a user is active."""
         try:
             return await self._writer.write(partial(_set_user, user_id, active, at, actor))
         except _Unchanged as unchanged:
-            user: Invalidation = unchanged.found
+            user: UserChanged = unchanged.found
             return user
 
 
@@ -77,12 +78,19 @@ class _Unchanged(Exception):  # noqa: N818 - it is no error
 
 
 def _insert(
-    key: Key, digest: bytes, action: str, actor: str | None, connection: Connection
+    key: Key,
+    digest: bytes,
+    action: str,
+    actor: str | None,
+    limit: int | None,
+    connection: Connection,
 ) -> Changed:
     seq = _next_seq(connection)
     _require_new(connection, key, digest)
+    if limit is not None:
+        _require_room(connection, key, limit)
     connection.execute(sql.INSERT_KEY, {**to_row(key), "digest": digest})
-    _log(connection, seq, key.created_at, action, actor, None, key)
+    _log(connection, seq, Update(action, key, key.created_at, actor), None)
     return Changed(key, Invalidation(key_entity(key.id), key.version, seq, (digest,)))
 
 
@@ -100,13 +108,16 @@ def _change(key_id: str, plan: Callable[[Key], Update | None], connection: Conne
         told = Invalidation(key_entity(key_id), after.version, 0, (digest, *retired))
         raise _Unchanged(Changed(after, told))
     _require_new(connection, after, wanted.digest)
-    values = to_row(after)
+    # Only what has changed: when it was last used, others may be writing just now.
+    old_values = to_row(before)
+    values = {name: new for name, new in to_row(after).items() if new != old_values[name]}
     if wanted.digest is not None:
-        old = {"digest": digest, "key_id": key_id, "mask": before.mask}
-        connection.execute(sql.INSERT_RETIRED, {**old, "valid_until": wanted.retired_until})
+        until = wanted.retired_until
+        old = {"digest": digest, "key_id": key_id, "mask": before.mask, "seq": seq}
+        connection.execute(sql.INSERT_RETIRED, {**old, "valid_until": until})
         values["digest"] = wanted.digest
     connection.execute(sql.UPDATE_KEY.values(values), {"key_id": key_id})
-    _log(connection, seq, wanted.at, wanted.action, wanted.actor, before, after)
+    _log(connection, seq, replace(wanted, key=after), before)
     return Changed(after, Invalidation(key_entity(key_id), after.version, seq, (digest, *retired)))
 
 
@@ -116,13 +127,17 @@ def _set_user(
     at: datetime,
     actor: str | None,
     connection: Connection,
-) -> Invalidation:
+) -> UserChanged:
     seq = _next_seq(connection)
     known = connection.execute(sql.GET_USER, {"user_id": user_id}).first()
     was_active, version = (True, 0) if known is None else (known.active, known.version)
     digests = tuple(connection.execute(sql.USER_DIGESTS, {"user_id": user_id}).scalars())
+    size = connection.execute(sql.USER_SIZE, {"owner": user_id, "now": at}).scalar_one()
+    rows = connection.execute(sql.CREATED_BY, {"user_id": user_id, "now": at})
+    created = tuple(to_key(row) for row in rows)
     if was_active == active:
-        raise _Unchanged(Invalidation(user_entity(user_id), version, 0, digests))
+        told = Invalidation(user_entity(user_id), version, 0, digests)
+        raise _Unchanged(UserChanged(told, size, created))
     values = {"active": active, "version": version + 1, "changed_at": at}
     if known is None:
         connection.execute(sql.INSERT_USER, {"id": user_id, **values})
@@ -140,7 +155,8 @@ def _set_user(
         "after": {"active": active},
     }
     connection.execute(sql.INSERT_EVENT, event)
-    return Invalidation(user_entity(user_id), version + 1, seq, digests)
+    told = Invalidation(user_entity(user_id), version + 1, seq, digests)
+    return UserChanged(told, size, created)
 
 
 def _next_seq(connection: Connection) -> int:
@@ -161,27 +177,32 @@ def _require_new(connection: Connection, key: Key, digest: bytes | None) -> None
         raise LabelTaken(key.label)
 
 
-def _log(
-    connection: Connection,
-    seq: int,
-    at: datetime,
-    action: str,
-    actor: str | None,
-    before: Key | None,
-    after: Key,
-) -> None:
-    old, new = difference(before, after)
+def _require_room(connection: Connection, key: Key, limit: int) -> None:
+    """Refuse one key too many; the counter's lock keeps it so until commit."""
+    owner, field, size = key.project_id, "project_id", sql.PROJECT_SIZE
+    if key.kind is KeyKind.PERSONAL:
+        owner, field, size = key.user_id, "user_id", sql.USER_SIZE
+    wanted = {"owner": owner, "now": key.created_at}
+    if connection.execute(size, wanted).scalar_one() >= limit:
+        raise KeyLimitReached(field, limit)
+
+
+def _log(connection: Connection, seq: int, change: Update, before: Key | None) -> None:
+    """Write a change of a key into the activity log."""
+    key = change.key
+    old, new = difference(before, change)
     event = {
         "seq": seq,
-        "at": at,
-        "action": action,
-        "entity": key_entity(after.id),
-        "version": after.version,
-        "key_id": after.id,
-        "project_id": after.project_id,
-        "user_id": after.user_id,
-        "actor": actor,
+        "at": change.at,
+        "action": change.action,
+        "entity": key_entity(key.id),
+        "version": key.version,
+        "key_id": key.id,
+        "project_id": key.project_id,
+        "user_id": key.user_id,
+        "actor": change.actor,
         "before": old,
         "after": new,
+        "reason": change.reason,
     }
     connection.execute(sql.INSERT_EVENT, event)

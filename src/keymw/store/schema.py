@@ -89,6 +89,7 @@ keys = Table(
     ),
     Index("keymw_keys_user", "user_id"),
     Index("keymw_keys_project", "project_id"),
+    Index("keymw_keys_creator", "created_by"),
     Index(
         "keymw_keys_label",
         "project_id",
@@ -106,6 +107,9 @@ retired = Table(
     Column("key_id", String(64), ForeignKey("keymw_keys.id"), nullable=False, index=True),
     Column("mask", String(64), nullable=False),
     Column("valid_until", UtcTime, nullable=False),
+    #: Number of the event by which it was replaced; unknown for what was rolled long ago.
+    Column("seq", BigInteger, index=True),
+    Column("last_used_at", UtcTime),
 )
 
 events = Table(
@@ -122,6 +126,8 @@ events = Table(
     Column("actor", String(255)),
     Column("before", JSON, nullable=False),
     Column("after", JSON, nullable=False),
+    Column("reason", Text),
+    Index("keymw_events_actor", "actor"),
 )
 
 #: One row, updated by every change, so that events are numbered in the order of their commits.

@@ -6,11 +6,12 @@ is handed in (`runners.py`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from keymw.errors import NotMigrated
-from keymw.model import Event, Key
+from keymw.model import Event, Key, RetiredSecret
 from keymw.policy import Record
 from keymw.ports import Invalidation
 from keymw.principals import KeyKind
@@ -18,12 +19,14 @@ from keymw.store import statements as sql
 from keymw.store.changes import SqlChanges
 from keymw.store.rows import to_key, to_set
 from keymw.store.schema import events
+from keymw.store.uses import touch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
+    from keymw.ports import Use
     from keymw.store.runners import Runner
 
 
@@ -39,22 +42,40 @@ class SqlStore(SqlChanges):
         return await self._run.read(partial(_find, digest))
 
     async def get(self, key_id: str) -> Key | None:
-        """Return a key's row."""
+        """Return a key's row, with the secrets that it had before."""
         return await self._run.read(partial(_get, key_id))
 
     async def list(
-        self, *, project_id: str | None, user_id: str | None, include_revoked: bool
+        self,
+        *,
+        project_id: str | None,
+        user_id: str | None,
+        created_by: str | None = None,
+        include_revoked: bool,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> Sequence[Key]:
-        """Return keys, oldest first."""
-        owner = {"project_id": project_id, "user_id": user_id}
-        return await self._run.read(partial(_list, owner, include_revoked))
+        """Return keys, oldest first: `limit` of those that come after the one with id `after`."""
+        wanted = {"project_id": project_id, "user_id": user_id, "created_by": created_by}
+        return await self._run.read(partial(_list, wanted, include_revoked, limit, after))
 
     async def history(
-        self, *, key_id: str | None, project_id: str | None, user_id: str | None, limit: int
+        self,
+        *,
+        key_id: str | None,
+        project_id: str | None,
+        user_id: str | None,
+        actor: str | None = None,
+        limit: int,
+        before: int | None = None,
     ) -> Sequence[Event]:
-        """Return the activity log, newest first."""
-        about = {"key_id": key_id, "project_id": project_id, "user_id": user_id}
-        return await self._run.read(partial(_history, about, limit))
+        """Return the activity log, newest first: `limit` events before the one of that number."""
+        about = {"key_id": key_id, "project_id": project_id, "user_id": user_id, "actor": actor}
+        return await self._run.read(partial(_history, about, limit, before))
+
+    async def touch(self, uses: Sequence[Use]) -> Sequence[str]:
+        """Note when keys were last used; returns the ids of those that were not to be had."""
+        return await self._run.write(partial(touch, uses))
 
     async def feed(self, after: int, limit: int) -> tuple[int, Sequence[Invalidation]]:
         """Return the number of the last event, and the newest events above `after`, in order."""
@@ -97,32 +118,43 @@ def _find(digest: bytes, connection: Connection) -> Record | None:
         retired_until=row.retired_until,
         owner_active=row.owner_active is not False,
         owner_version=row.owner_version or 0,
+        mask=row.mask,
         position=row.position,
     )
 
 
 def _get(key_id: str, connection: Connection) -> Key | None:
     row = connection.execute(sql.GET, {"key_id": key_id}).first()
-    return None if row is None else to_key(row)
+    if row is None:
+        return None
+    rows = connection.execute(sql.RETIRED, {"key_id": key_id})
+    return replace(to_key(row), retired=tuple(RetiredSecret(*each) for each in rows))
 
 
 def _list(
-    owner: dict[str, str | None],
+    wanted: dict[str, str | None],
     include_revoked: bool,  # noqa: FBT001
+    limit: int | None,
+    after: str | None,
     connection: Connection,
 ) -> Sequence[Key]:
-    statement = sql.LIST
+    statement = sql.LIST if after is None else sql.LIST_AFTER
     columns = statement.selected_columns
-    for name, value in owner.items():
+    for name, value in wanted.items():
         if value is not None:
             statement = statement.where(columns[name] == value)
     if not include_revoked:
         statement = statement.where(columns["revoked_at"].is_(None))
-    return [to_key(row) for row in connection.execute(statement)]
+    given = {} if after is None else {"after": after}
+    return [to_key(row) for row in connection.execute(statement.limit(limit), given)]
 
 
-def _history(about: dict[str, str | None], limit: int, connection: Connection) -> Sequence[Event]:
+def _history(
+    about: dict[str, str | None], limit: int, before: int | None, connection: Connection
+) -> Sequence[Event]:
     statement = sql.HISTORY
+    if before is not None:
+        statement = statement.where(events.c.seq < before)
     for name, value in about.items():
         if value is not None:
             statement = statement.where(events.c[name] == value)
@@ -138,6 +170,8 @@ def _history(about: dict[str, str | None], limit: int, connection: Connection) -
             actor=row.actor,
             before=row.before,
             after=row.after,
+            reason=row.reason,
+            old_secret_last_used_at=row.old_secret_last_used_at,
         )
         for row in connection.execute(statement, {"limit": limit})
     ]

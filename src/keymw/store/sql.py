@@ -125,9 +125,10 @@ def _find(digest: bytes, connection: Connection) -> Record | None:
 
 def _get(key_id: str, connection: Connection) -> Key | None:
     row = connection.execute(sql.GET, {"key_id": key_id}).first()
+    # Asked in either case: how long it takes must not tell whether somebody has such a key.
+    rows = connection.execute(sql.RETIRED, {"key_id": key_id}).all()
     if row is None:
         return None
-    rows = connection.execute(sql.RETIRED, {"key_id": key_id})
     return replace(to_key(row), retired=tuple(RetiredSecret(*each) for each in rows))
 
 

@@ -51,6 +51,7 @@ LAYERS = (
     ),
     ("access", "connection", "integrations", "decorators"),
     ("asgi", "wsgi", ""),
+    ("management",),
     ("cli", "__main__"),
 )
 #: Who may read a clock: the port, what bounds the wait for a database or for threads, and what

@@ -1,0 +1,333 @@
+"""What goes over the wire: bodies, answers and query strings, checked and described by one source.
+
+What a value may be as such is said here; what it may be in keymw (a label that is free, a scope of
+the catalog), the service says.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from keymw.errors import InvalidInput
+from keymw.inputs import MAX_ID, MAX_LABEL, MAX_REASON, check_id, check_label, check_reason
+from keymw.principals import KeyKind  # noqa: TC001 - pydantic reads it
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_PAGE = 100
+#: Seconds; who needs the old secret for longer has not rolled the key.
+MAX_GRACE = 366 * 24 * 3600
+#: More scopes, or ids, than any key needs.
+MAX_ITEMS = 500
+
+# RFC 3339 §5.6. Pydantic takes more than that for a time: numbers, and dates alone.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+_WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+def _checked(check: Callable[[Any], Any]) -> AfterValidator:
+    """Return a validator that refuses what the service would refuse, as it does."""
+
+    def validate(value: Any) -> Any:
+        try:
+            return check(value)
+        except InvalidInput as error:
+            raise ValueError(str(error).removeprefix(f"{error.field}: ")) from None
+
+    return AfterValidator(validate)
+
+
+def _time(value: object) -> object:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError("give a time with its time zone, as in 2031-01-31T12:00:00Z.")
+    return datetime.fromisoformat(value.upper())
+
+
+def _whole(value: object) -> object:
+    """Return a number of a query string; Python's own reading takes underscores and more."""
+    if isinstance(value, str):
+        if not _WHOLE.fullmatch(value):
+            raise ValueError("give a whole number.")
+        return int(value)
+    return value
+
+
+def _flag(value: object) -> object:
+    """Return a flag of a query string."""
+    if isinstance(value, str):
+        if value not in ("true", "false"):
+            raise ValueError("give true or false.")
+        return value == "true"
+    return value
+
+
+Label = Annotated[
+    str,
+    _checked(check_label),
+    Field(description="1 to 40 printable characters, with no white space around them."),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": MAX_LABEL, "format": "keymw-label"}
+    ),
+]
+Reason = Annotated[
+    str,
+    _checked(check_reason),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": MAX_REASON, "format": "keymw-text"}
+    ),
+]
+Id = Annotated[
+    str,
+    _checked(lambda value: check_id("id", value)),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_ID, "format": "keymw-id"}),
+]
+Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+ProjectScope = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*:(read|write)$")]
+PersonalScope = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9_]*:(read|write))$")]
+ProjectScopes = Annotated[list[ProjectScope], Field(min_length=1, max_length=MAX_ITEMS)]
+PersonalScopes = Annotated[list[PersonalScope], Field(min_length=1, max_length=MAX_ITEMS)]
+Ids = Annotated[list[Id], Field(max_length=MAX_ITEMS)]
+
+
+def _optional(**more: Any) -> Any:
+    """Return a field that may be left out, and is None then, but cannot be sent as null."""
+    return Field(default_factory=lambda: None, **more)
+
+
+class Body(BaseModel):
+    """What clients send: fields that are not known are refused, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewProjectKey(Body):
+    """A project secret key to be made."""
+
+    label: Label
+    scopes: ProjectScopes
+    expires_at: Time | None = None
+
+
+class NewPersonalKey(Body):
+    """A personal key of the caller's to be made; no limits are those of the caller's own key."""
+
+    label: Label
+    scopes: PersonalScopes
+    expires_at: Time | None = None
+    projects: Ids | None = None
+    organizations: Ids | None = None
+
+
+class KeyChange(Body):
+    """What is left out stays as it is."""
+
+    label: Label = _optional()
+    expires_at: Time | None = Field(None, description="Null is never.")
+    version: int = _optional(
+        ge=1,
+        le=2**53 - 1,
+        description="The version that the change was made for: if it is not the key's, 409.",
+    )
+
+
+class ProjectKeyChange(KeyChange):
+    """A change to a project secret key; what is left out stays as it is."""
+
+    scopes: ProjectScopes = _optional()
+
+
+class PersonalKeyChange(KeyChange):
+    """A change to a personal key; what is left out stays as it is."""
+
+    scopes: PersonalScopes = _optional()
+
+
+class Roll(Body):
+    """How a key is rolled."""
+
+    grace_seconds: int = Field(
+        0, ge=0, le=MAX_GRACE, description="For how long the old secret still works."
+    )
+    version: int = _optional(
+        ge=1,
+        le=2**53 - 1,
+        description="The version that is to be rolled: if it is not the key's, 409.",
+    )
+
+
+class Paging(BaseModel):
+    """Which page of a list."""
+
+    limit: Annotated[int, BeforeValidator(_whole)] = Field(50, ge=1, le=MAX_PAGE)
+    cursor: str = _optional(
+        min_length=1,
+        max_length=64,
+        description="`next` of the page before.",
+    )
+
+
+class KeyPaging(Paging):
+    """Which page of a list of keys."""
+
+    include_revoked: Annotated[bool, BeforeValidator(_flag)] = False
+
+
+class Ending(BaseModel):
+    """Why a key is revoked."""
+
+    reason: Reason = _optional(description="Why, for the activity log.")
+
+
+def _sorted(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_sorted)]
+
+
+class Answer(BaseModel):
+    """What is answered, made from the service's own values."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Key(Answer):
+    """A key, without its secret."""
+
+    id: str
+    kind: KeyKind
+    label: str
+    mask: str = Field(description="What people may see of the secret.")
+    scopes: Names
+    version: int = Field(description="Raised by every change.")
+    project_id: str | None
+    user_id: str | None
+    projects: Names | None
+    organizations: Names | None
+    created_at: AwareDatetime
+    created_by: str | None
+    expires_at: AwareDatetime | None
+    revoked_at: AwareDatetime | None
+    last_used_at: AwareDatetime | None
+    last_rolled_at: AwareDatetime | None
+
+
+class RetiredSecret(Answer):
+    """A secret that the key had before it was rolled."""
+
+    mask: str
+    valid_until: AwareDatetime
+    last_used_at: AwareDatetime | None
+
+
+class KeyDetail(Key):
+    """A key, with the secrets that it had before, newest first."""
+
+    retired: list[RetiredSecret]
+
+
+class Propagation(Answer):
+    """How far a change has spread."""
+
+    acknowledged: bool = Field(description="Redis has taken it, so other processes are told.")
+    bound_seconds: float = Field(description="After this long no process keeps to the old state.")
+
+
+class NewSecret(Answer):
+    """A key with its secret, which is shown this once."""
+
+    token: str
+    key: Key
+
+
+class RolledSecret(NewSecret):
+    """A key with its new secret, which is shown this once."""
+
+    propagation: Propagation
+
+
+class ChangedKey(Answer):
+    """A key as it is after a change."""
+
+    key: Key
+    propagation: Propagation
+
+
+class EndedKey(Answer):
+    """When a revoked key is refused everywhere."""
+
+    propagation: Propagation
+
+
+class Event(Answer):
+    """One line of the activity log."""
+
+    seq: int
+    at: AwareDatetime
+    action: str
+    version: int
+    key_id: str | None
+    project_id: str | None
+    user_id: str | None
+    actor: str | None
+    reason: str | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+    old_secret_last_used_at: AwareDatetime | None
+
+
+class KeyPage(Answer):
+    """A page of keys, oldest first."""
+
+    results: list[Key]
+    next: str | None = Field(description="Cursor of the next page.")
+
+
+class EventPage(Answer):
+    """A page of the activity log, newest first."""
+
+    results: list[Event]
+    next: str | None = Field(description="Cursor of the next page.")
+
+
+class FieldError(Answer):
+    """A field that is at fault."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was not done (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError] = Field(default_factory=list)
+    version: int = _optional(description="The key's version, if that is the conflict.")
+
+
+def spread(propagation: Any) -> Propagation:
+    """Return what is answered of a change's spreading."""
+    bound: timedelta = propagation.bound
+    return Propagation(acknowledged=propagation.acknowledged, bound_seconds=bound.total_seconds())

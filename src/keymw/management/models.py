@@ -70,6 +70,11 @@ def _whole(value: object) -> object:
     return value
 
 
+def _integral(value: object) -> object:
+    """Return a number of JSON, in which 3.0 is an integer, too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _flag(value: object) -> object:
     """Return a flag of a query string."""
     if isinstance(value, str):
@@ -100,6 +105,7 @@ Id = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_ID, "format": "keymw-id"}),
 ]
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+Whole = Annotated[int, BeforeValidator(_integral)]
 ProjectScope = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*:(read|write)$")]
 PersonalScope = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9_]*:(read|write))$")]
 ProjectScopes = Annotated[list[ProjectScope], Field(min_length=1, max_length=MAX_ITEMS)]
@@ -141,7 +147,7 @@ class KeyChange(Body):
 
     label: Label = _optional()
     expires_at: Time | None = Field(None, description="Null is never.")
-    version: int = _optional(
+    version: Whole = _optional(
         ge=1,
         le=2**53 - 1,
         description="The version that the change was made for: if it is not the key's, 409.",
@@ -163,10 +169,10 @@ class PersonalKeyChange(KeyChange):
 class Roll(Body):
     """How a key is rolled."""
 
-    grace_seconds: int = Field(
+    grace_seconds: Whole = Field(
         0, ge=0, le=MAX_GRACE, description="For how long the old secret still works."
     )
-    version: int = _optional(
+    version: Whole = _optional(
         ge=1,
         le=2**53 - 1,
         description="The version that is to be rolled: if it is not the key's, 409.",
@@ -174,19 +180,18 @@ class Roll(Body):
 
 
 class Paging(BaseModel):
-    """Which page of a list."""
+    """Which page of the activity log."""
 
     limit: Annotated[int, BeforeValidator(_whole)] = Field(50, ge=1, le=MAX_PAGE)
-    cursor: str = _optional(
-        min_length=1,
-        max_length=64,
-        description="`next` of the page before.",
-    )
+    cursor: str = _optional(pattern=r"^[1-9][0-9]{0,17}$", description="`next` of the page before.")
 
 
 class KeyPaging(Paging):
     """Which page of a list of keys."""
 
+    cursor: str = _optional(
+        pattern=r"^key_[0-9A-Za-z]{1,32}$", description="`next` of the page before."
+    )
     include_revoked: Annotated[bool, BeforeValidator(_flag)] = False
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
@@ -238,3 +241,38 @@ def test_what_is_being_changed_at_the_end_is_noted_after_it(postgres_url):
             eventually(lambda: service._local.uses == 0)
         closing.join()
         assert reader.get(issued.key.id).last_used_at is not None
+
+
+_LEAVES = """
+import sys
+from keymw import KeyService
+
+keys = KeyService(sys.argv[1])
+assert keys.verify(sys.stdin.readline().strip()).principal
+"""
+
+
+def test_a_process_that_ends_without_closing_notes_it_too(database_url):
+    with KeyService(database_url) as reader:
+        reader.migrate()
+        issued = reader.issue_project_key("2", "label", ["endpoint:read"])
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", _LEAVES, database_url],
+            input=issued.token,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        assert reader.get(issued.key.id).last_used_at is not None
+
+
+def test_what_cannot_be_written_at_the_end_is_said(sqlite_url, caplog):
+    service = KeyService(sqlite_url)
+    service.migrate()
+    issued = service.issue_project_key("2", "label", ["endpoint:read"])
+    service.verify(issued.token)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("DROP TABLE keymw_retired_secrets")
+    connection.close()
+    service.close()
+    assert "the last uses of keys (1) are lost" in caplog.text

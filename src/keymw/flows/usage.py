@@ -46,7 +46,7 @@ async def follow_usage(deps: Deps, nap: Callable[[float], Awaitable[bool]]) -> N
             except StoreUnavailable as error:
                 deps.counters.store_errors += 1
                 if is_last:
-                    log.warning("keymw: when %d keys were last used is lost: %s", len(held), error)
+                    log.warning("keymw: the last uses of keys (%d) are lost: %s", len(held), error)
         if is_last:
             if held:
                 await _try_again(deps, held)

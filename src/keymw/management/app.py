@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -25,7 +25,6 @@ from keymw.management.openapi import describe
 from keymw.management.operations import OPERATIONS, Call
 from keymw.management.problems import answer, problem
 from keymw.management.reading import read_body, read_query
-from keymw.principals import UserPrincipal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from keymw.management.desk import MayManage
     from keymw.management.github import GitHubKeys
     from keymw.management.operations import Operation
+    from keymw.principals import UserPrincipal
 
     View = Callable[[Request], Awaitable[Response]]
 
@@ -113,9 +113,7 @@ def _route(path: str, views: dict[str, View]) -> Route:
 def _view(operation: Operation, keys: AsyncKeyService, may_manage: MayManage | None) -> View:
     @require_scopes(operation.scope)
     async def view(request: Request) -> Response:
-        principal = current_principal()
-        if not isinstance(principal, UserPrincipal):  # require_scopes has seen to it
-            raise TypeError(f"{principal!r} is no user.")
+        principal = cast("UserPrincipal", current_principal())  # or it would not be here
         read = operation.body
         call = Call(
             desk=Desk(keys, principal, may_manage),

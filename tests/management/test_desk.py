@@ -128,5 +128,9 @@ async def test_what_does_not_fit_is_refused_by_name(akeys, issued):
     with pytest.raises(InvalidInput) as caught:
         await desk.roll("2", issued.key.id, version=True)
     assert caught.value.field == "version"
+    for cursor in ("", "0", "-1", "٣", "9" * 19, "key_0123456789abcdef"):
+        with pytest.raises(InvalidInput) as caught:
+            await desk.history("2", before=cursor)
+        assert caught.value.field == "cursor"
     with pytest.raises(NotFound):
         await desk.place("2\x00")

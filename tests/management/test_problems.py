@@ -7,7 +7,16 @@ import json
 
 import pytest
 
-from keymw import AsyncKeyService, ScopeCatalog, Settings, StoreUnavailable
+from keymw import (
+    AsyncKeyService,
+    KeyNotFound,
+    MiddlewareMissing,
+    NotMigrated,
+    ScopeCatalog,
+    Settings,
+    StoreUnavailable,
+)
+from keymw.management import problems
 from management.conftest import OWN, PROJECT, Office
 
 JSON = {"content-type": "application/json"}
@@ -354,3 +363,38 @@ async def test_an_outage_is_503(office, caplog):
         assert answer.json()["code"] == "temporarily_unavailable"
         assert "fire" not in answer.text
         assert "10.0.0.7" not in answer.text
+
+
+def test_what_keymw_raises_is_answered_in_its_own_words_or_not_at_all():
+    gone = problems.answer(KeyNotFound("key_0123456789abcdef"), 7)
+    assert gone.body == problems.answer(problems.NotFound(), 7).body
+    unready = problems.answer(NotMigrated(), 7)
+    assert (unready.status_code, unready.headers["retry-after"]) == (503, "7")
+    with pytest.raises(MiddlewareMissing):  # a mistake in the wiring is no answer
+        problems.answer(MiddlewareMissing("view"), 7)
+
+
+async def test_a_client_that_hangs_up_is_nobodys_trouble(sqlite_office, caplog):
+    person = await sqlite_office.person()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PROJECT,
+        "query_string": b"",
+        "headers": [
+            (b"authorization", f"Bearer {person.token}".encode()),
+            (b"content-type", b"application/json"),
+        ],
+    }
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    await sqlite_office.app(scope, receive, send)
+    assert caplog.records == []
+    assert sent[0]["status"] == 400
+    assert (await person.get(PROJECT))["results"] == []

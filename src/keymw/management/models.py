@@ -61,27 +61,23 @@ def _time(value: object) -> object:
     return datetime.fromisoformat(value.upper())
 
 
-def _whole(value: object) -> object:
+def _whole(text: str) -> int:
     """Return a number of a query string; Python's own reading takes underscores and more."""
-    if isinstance(value, str):
-        if not _WHOLE.fullmatch(value):
-            raise ValueError("give a whole number.")
-        return int(value)
-    return value
+    if not _WHOLE.fullmatch(text):
+        raise ValueError("give a whole number.")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    """Return a flag of a query string."""
+    if text not in ("true", "false"):
+        raise ValueError("give true or false.")
+    return text == "true"
 
 
 def _integral(value: object) -> object:
     """Return a number of JSON, in which 3.0 is an integer, too."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _flag(value: object) -> object:
-    """Return a flag of a query string."""
-    if isinstance(value, str):
-        if value not in ("true", "false"):
-            raise ValueError("give true or false.")
-        return value == "true"
-    return value
 
 
 Label = Annotated[

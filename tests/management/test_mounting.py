@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 
 import httpx
@@ -32,6 +34,16 @@ def test_a_catalog_has_to_say_who_may_manage_keys():
             create_app(AsyncKeyService("sqlite://", catalog=ScopeCatalog(objects)))
     catalog = ScopeCatalog({"api_key": ("read", "write")})
     create_app(AsyncKeyService("sqlite://", catalog=catalog))
+
+
+@pytest.mark.parametrize("module", ["starlette", "pydantic", "cryptography"])
+def test_what_it_needs_is_named_when_it_is_missing(module):
+    code = f"import sys; sys.modules[{module!r}] = None; import keymw.management"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.endswith('pip install "keymw[management]"\n')
+    assert module in done.stderr.splitlines()[-1]
 
 
 async def test_the_realm_is_checked_and_used(akeys):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from keymw.management.app import create_app
+try:
+    from keymw.management.app import create_app
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f'The management API needs {error.name}: pip install "keymw[management]"', name=error.name
+    ) from error
 
 __all__ = ["create_app"]

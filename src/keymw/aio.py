@@ -199,6 +199,13 @@ class AsyncKeyService(Operations):
         """
         return await self._authenticate(value)
 
+    async def recheck(self, digest: bytes) -> Verdict:
+        """Return the verdict on a secret that was checked before, by its digest.
+
+        For the console, whose sessions hold no token; an outage is a verdict too.
+        """
+        return await self._recheck(digest)
+
     def within(self, session: AsyncSession | async_scoped_session[Any]) -> AsyncChanges:
         """Return the methods that change keys, to be awaited in a transaction of your own.
 

@@ -224,6 +224,14 @@ class Core(ABC):
             self._outage.note(error, self._clock.monotonic())
             return UNAVAILABLE
 
+    async def _recheck(self, key: bytes) -> Verdict:
+        """Return the verdict on a digest whose token was checked before; an outage is one too."""
+        try:
+            return await self._check_digest(key)
+        except StoreUnavailable as error:
+            self._outage.note(error, self._clock.monotonic())
+            return UNAVAILABLE
+
     async def _verify(self, token: str) -> Verdict:
         try:
             return await self._check(token.encode("utf-8", "surrogatepass"))
@@ -235,9 +243,9 @@ class Core(ABC):
 
     async def _check(self, token: bytes) -> Verdict:
         refused = self._refuse_unread(token)
-        if refused is not None:
-            return refused
-        key = digest(token)
+        return await self._check_digest(digest(token)) if refused is None else refused
+
+    async def _check_digest(self, key: bytes) -> Verdict:
         known = self._local.get(key, self._clock.monotonic())
         if known is not None:
             return known

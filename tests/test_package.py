@@ -31,6 +31,7 @@ LAYERS = (
         "settings",
         "inputs",
         "drafts",
+        "importing",
     ),
     ("ports",),
     ("cache", "store"),
@@ -52,6 +53,7 @@ LAYERS = (
     ("access", "connection", "integrations", "decorators"),
     ("asgi", "wsgi", ""),
     ("management",),
+    ("console",),
     ("cli", "__main__"),
 )
 #: Who may read a clock: the port, what bounds the wait for a database or for threads, and what
@@ -128,6 +130,7 @@ def test_the_pure_modules_do_no_io():
     allowed = {
         "__future__",
         "collections",
+        "csv",
         "dataclasses",
         "datetime",
         "enum",

@@ -29,8 +29,6 @@ Form = dict[str, list[str]]
 #: How long the old secret may work on, in seconds, and how the page says it.
 GRACES = (("0", "not at all"), ("3600", "1 hour"), ("86400", "24 hours"), ("604800", "7 days"))
 
-#: Fields that the page has, so that what is wrong with them stands there.
-_FIELDS = {"token", "label", "scopes", "expires_at", "grace", "reason"}
 _MAX_FIELDS = 1000
 
 
@@ -143,13 +141,13 @@ def choices(
     return sorted(held | (key.scopes if key else frozenset()))
 
 
-def wrong(error: KeymwError) -> Mapping[str, str]:
-    """Return what is wrong, by field; under no name, what is not one field's."""
+def wrong(error: KeymwError, *fields: str) -> Mapping[str, str]:
+    """Return what is wrong, by field; under no name, what is none of the form's fields'."""
     field = getattr(error, "field", None)
     text = str(error).removeprefix(f"{field}: ")
     if isinstance(error, KeyLimitReached):
         text = text.partition(":")[0] + ": delete one first."
-    return {field if field in _FIELDS else "": text[:1].upper() + text[1:]}
+    return {field if field in fields else "": text[:1].upper() + text[1:]}
 
 
 def status_of(error: KeymwError) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keymw.console.forms import (
     GRACES,
@@ -19,6 +19,7 @@ from keymw.management.desk import WRITE
 from keymw.management.problems import Forbidden
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from starlette.responses import Response
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 #: What a form is shown again for.
 _REFUSALS = (InvalidInput, KeyNotUsable, Forbidden)
 _RECENT = 10
+_KEY = ("label", "scopes", "expires_at")
 
 
 async def home(visit: Visit) -> Response:
@@ -190,8 +192,10 @@ def _check_write(visit: Visit) -> None:
         raise Forbidden(f"Your API key has not the scope {WRITE!r}, so it cannot change keys.")
 
 
-def _errors(error: KeymwError | None) -> dict[str, Any]:
-    return {} if error is None or isinstance(error, VersionConflict) else dict(wrong(error))
+def _errors(error: KeymwError | None, *fields: str) -> Mapping[str, str]:
+    if error is None or isinstance(error, VersionConflict):  # of which the page says more
+        return {}
+    return wrong(error, *fields)
 
 
 def _status(error: KeymwError | None) -> int:
@@ -208,7 +212,7 @@ def _new_form(visit: Visit, typed: Typed, error: KeymwError | None = None) -> Re
         back=visit.here,
         back_to=visit.place,
         typed=typed,
-        errors=_errors(error),
+        errors=_errors(error, *_KEY),
         choices=choices(visit.principal, visit.project_id, visit.catalog, None),
         version=None,
         current=None,
@@ -227,7 +231,7 @@ def _edit_form(visit: Visit, shown: Key, typed: Typed, error: KeymwError | None 
         back=visit.this,
         back_to=shown.label,
         typed=typed,
-        errors=_errors(error),
+        errors=_errors(error, *_KEY),
         choices=choices(visit.principal, visit.project_id, visit.catalog, shown),
         # Otherwise the one that the page had: what came in between has not been seen.
         version=shown.version if is_first else visit.typed("version"),
@@ -241,7 +245,7 @@ def _roll_form(visit: Visit, shown: Key, error: KeymwError | None = None) -> Res
         _status(error),
         key=shown,
         this=visit.this,
-        errors=_errors(error),
+        errors=_errors(error, "grace"),
         conflict=isinstance(error, VersionConflict),
         graces=GRACES,
         grace=visit.typed("grace") or "86400",
@@ -255,7 +259,7 @@ def _delete_form(visit: Visit, shown: Key, error: KeymwError | None = None) -> R
         _status(error),
         key=shown,
         this=visit.this,
-        errors=_errors(error),
+        errors=_errors(error, "reason"),
         reason=visit.typed("reason"),
         is_mine=shown.id == visit.principal.key_id,
     )

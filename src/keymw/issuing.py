@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from keymw import flows
 from keymw.drafts import imported_key, new_key
+from keymw.inputs import check_actor
 from keymw.principals import KeyKind
 from keymw.queries import Queries
 from keymw.tokens import parse_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from keymw.importing import ImportReport, Rejection, Row
     from keymw.inputs import Id
     from keymw.model import IssuedKey, Key
 
@@ -136,3 +138,39 @@ class Issuing(Queries):
         )
         change = flows.adopt(self._deps(), key, parse_digest(digest), scopes, key.created_by)
         return await self._lasting(change)
+
+    async def import_keys(
+        self,
+        rows: Iterable[Row | Rejection | Mapping[str, object]],
+        *,
+        partial: bool = False,
+        dry_run: bool = False,
+        actor: str | None = None,
+    ) -> ImportReport:
+        """Store many keys whose secrets were made elsewhere, in one transaction and little memory.
+
+        By default all of them or none. A key that is there already stays as it is, revoked too, so
+        an import may be repeated. The limits of keys do not hold.
+
+        For scripts: of an asynchronous service it may keep the event loop waiting.
+
+        Args:
+            rows: mappings with `kind`, `project_id` or `user_id`, `label`, `digest`, `scopes`, and
+                if wanted `mask` and `expires_at` (ISO 8601, or a datetime), as in `import_key`; or
+                what `keymw.importing.read_csv` or `read_jsonl` make of a file.
+            partial: store the good rows though others are rejected.
+            dry_run: store nothing, and say what would be done.
+            actor: who does it, for the activity log and as `created_by`.
+
+        Returns:
+            How many rows are new, known and rejected, and the first hundred rejections.
+
+        Raises:
+            InvalidInput: the actor is refused.
+            StoreUnavailable: the database cannot answer. Whether anything was stored is not known
+                if that happened at the end: repeat it.
+        """
+        done = flows.import_keys(
+            self._deps(), rows, check_actor(actor), partial=partial, dry_run=dry_run
+        )
+        return await self._lasting(done)

@@ -13,8 +13,9 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from keymw.importing import Draft, Rejection
     from keymw.model import Event, Key
     from keymw.policy import Record
 
@@ -86,6 +87,20 @@ class UserChanged:
     personal_keys: int
     #: Live project keys that the user has made.
     project_keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What the store has found out about many keys, and whether it has stored the new ones."""
+
+    stored: bool
+    new: int
+    known: int
+    rejected: int
+    #: The first of them.
+    rejections: tuple[Rejection, ...]
+    #: The last change; those before it must be asked for.
+    last: Invalidation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +178,17 @@ class Store(Changes, Protocol):
         before: int | None = None,
     ) -> Sequence[Event]:
         """Return the activity log, newest first: `limit` events before the one of that number."""
+        ...
+
+    async def import_keys(
+        self, drafts: Iterable[Draft], may_store: Callable[[int], bool]
+    ) -> Imported:
+        """Store the keys that are new, in one transaction, if that is wanted; it takes its time.
+
+        A key is known if its kind and owner have, or had, one with its digest; that stays as it is.
+        Rejected is what is not new otherwise: a digest or label that is taken or comes twice, an
+        end that is over. `may_store` is told how many those are, once all drafts have been read.
+        """
         ...
 
     async def touch(self, uses: Sequence[Use]) -> Sequence[str]:

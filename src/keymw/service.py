@@ -112,6 +112,7 @@ class KeyService(Core):
     issue_project_key = blocking(Operations.issue_project_key)
     issue_personal_key = blocking(Operations.issue_personal_key)
     import_key = blocking(Operations.import_key)
+    import_keys = blocking(Operations.import_keys)
     get = blocking(Operations.get)
     find_by_token = blocking(Operations.find_by_token)
     list = blocking(Operations.list)

@@ -32,6 +32,7 @@ COMMANDS = {
     "update": ["update", "key_0", "--label", "x"],
     "revoke": ["revoke", "key_0"],
     "leaked": ["leaked"],
+    "import": ["import"],
     "users deactivate": ["users", "deactivate", "anna"],
     "users activate": ["users", "activate", "anna"],
     "history": ["history"],

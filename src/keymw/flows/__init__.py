@@ -19,6 +19,7 @@ from keymw.flows.changes import (
 )
 from keymw.flows.deps import Deps
 from keymw.flows.following import FEED, STREAM, follow_feed, follow_stream, ready
+from keymw.flows.importing import import_keys
 from keymw.flows.leaks import find_by_digest, report_leak
 from keymw.flows.lookup import load
 from keymw.flows.usage import follow_usage, write_uses
@@ -35,6 +36,7 @@ __all__ = [
     "follow_stream",
     "follow_usage",
     "get",
+    "import_keys",
     "issue",
     "load",
     "ready",

@@ -45,7 +45,7 @@ async def issue(deps: Deps, key: Key, scopes: Iterable[str], actor: str | None) 
     is_project = key.kind is KeyKind.PROJECT_SECRET
     limit = settings.max_keys_per_project if is_project else settings.max_keys_per_user
     changed = await deps.changes.insert(key, digest_of(token.encode()), "issued", actor, limit)
-    await _announce(deps, changed.invalidation)
+    await announce(deps, changed.invalidation)
     return IssuedKey(changed.key, token)
 
 
@@ -54,7 +54,7 @@ async def adopt(
 ) -> Key:
     """Store a key whose secret was made elsewhere."""
     changed = await deps.changes.insert(_checked(deps, key, scopes), digest, "imported", actor)
-    await _announce(deps, changed.invalidation)
+    await announce(deps, changed.invalidation)
     return changed.key
 
 
@@ -87,7 +87,7 @@ async def update(
         return None if after == key else Update("updated", after, now, actor)
 
     changed = await deps.changes.change(key_id, plan)
-    return replace(changed.key, propagation=await _announce(deps, changed.invalidation))
+    return replace(changed.key, propagation=await announce(deps, changed.invalidation))
 
 
 async def roll(
@@ -114,7 +114,7 @@ async def roll(
         return Update("rolled", after, now, actor, digest_of(token.encode()), until)
 
     changed = await deps.changes.change(key_id, plan)
-    return IssuedKey(changed.key, token, await _announce(deps, changed.invalidation))
+    return IssuedKey(changed.key, token, await announce(deps, changed.invalidation))
 
 
 async def revoke(
@@ -129,14 +129,14 @@ async def revoke(
         return Update("revoked", replace(key, revoked_at=now), now, actor, reason=reason)
 
     changed = await deps.changes.change(key_id, plan)
-    return await _announce(deps, changed.invalidation)
+    return await announce(deps, changed.invalidation)
 
 
 async def deactivate_user(deps: Deps, user_id: str, actor: str | None) -> Deactivation:
     """End all of a user's personal keys in one step."""
     now = deps.clock.now()
     changed = await deps.changes.set_user(user_id, active=False, at=now, actor=actor)
-    told = await _announce(deps, changed.invalidation)
+    told = await announce(deps, changed.invalidation)
     return Deactivation(told.acknowledged, told.bound, changed.personal_keys, changed.project_keys)
 
 
@@ -144,7 +144,7 @@ async def activate_user(deps: Deps, user_id: str, actor: str | None) -> Propagat
     """Give all of a user's personal keys back in one step."""
     now = deps.clock.now()
     changed = await deps.changes.set_user(user_id, active=True, at=now, actor=actor)
-    return await _announce(deps, changed.invalidation)
+    return await announce(deps, changed.invalidation)
 
 
 async def get(deps: Deps, key_id: str) -> Key:
@@ -169,7 +169,7 @@ def _require_future(expires_at: datetime | None, now: datetime) -> None:
         raise InvalidInput("expires_at", f"{expires_at.isoformat()} is in the past.")
 
 
-async def _announce(deps: Deps, invalidation: Invalidation) -> Propagation:
+async def announce(deps: Deps, invalidation: Invalidation) -> Propagation:
     """Tell everybody of a change, once it is committed."""
     told = False
     if deps.uncommitted is None:

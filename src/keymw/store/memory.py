@@ -16,12 +16,14 @@ from keymw.policy import Record, key_entity, user_entity
 from keymw.ports import Changed, Invalidation, Update, UserChanged
 from keymw.principals import KeyKind
 from keymw.store.activity import difference
+from keymw.store.memory_import import import_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from keymw.ports import Use
+    from keymw.importing import Draft
+    from keymw.ports import Imported, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,12 @@ class MemoryStore:
             and (before is None or event.seq < before)
         ]
         return found[:limit]
+
+    async def import_keys(
+        self, drafts: Iterable[Draft], may_store: Callable[[int], bool]
+    ) -> Imported:
+        """Store the keys that are new, if that is wanted."""
+        return await import_keys(self, self._secrets, self._keys, drafts, may_store)
 
     async def touch(self, uses: Sequence[Use]) -> Sequence[str]:
         """Note when keys were last used; nobody else is ever changing one meanwhile."""

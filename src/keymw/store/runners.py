@@ -1,7 +1,7 @@
 """How a function over a connection is run: inline, in a thread, or by an asynchronous driver.
 
 No operation takes longer than twice `Settings.store_timeout` (see `deadline.py`, and `postgres.py`
-on the making of connections), except for migrations, which take what they take.
+on the making of connections), except for migrations and imports, which take what they take.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Runner(Protocol):
         """Run a function in one transaction; again, once, if its connection was a dead one."""
         ...
 
+    async def alone(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that makes its own transactions, however long it takes; once."""
+        ...
+
     async def migrate(self) -> None:
         """Bring the tables up to date."""
         ...
@@ -64,9 +68,13 @@ class Inline:
         """Run a function in one transaction."""
         return _write(self._engine, work)
 
+    async def alone(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that makes its own transactions, however long it takes."""
+        return _alone(self._engine, work)
+
     async def migrate(self) -> None:
         """Bring the tables up to date."""
-        _migrate(self._engine)
+        await self.alone(migrate)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -107,9 +115,13 @@ class Threaded:
         """Run a function in one transaction."""
         return await self._hop_in_time(partial(_write, self._engine, work))
 
+    async def alone(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that makes its own transactions, however long it takes."""
+        return await self._hop(partial(_alone, self._engine, work))
+
     async def migrate(self) -> None:
         """Bring the tables up to date."""
-        await self._hop(partial(_migrate, self._engine))
+        await self.alone(migrate)
 
     async def aclose(self) -> None:
         """Close the connections and end the threads."""
@@ -148,10 +160,14 @@ class Native:
                     raise
             return await self._run(_transact, work)
 
+    async def alone(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that makes its own transactions, however long it takes."""
+        with _translated():
+            return await self._run(work)
+
     async def migrate(self) -> None:
         """Bring the tables up to date."""
-        with _translated():
-            await self._run(migrate)
+        await self.alone(migrate)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -182,9 +198,9 @@ def _write(engine: Engine, work: Callable[[Connection], T]) -> T:
             return _transact(connection, work)
 
 
-def _migrate(engine: Engine) -> None:
+def _alone(engine: Engine, work: Callable[[Connection], T]) -> T:
     with _translated(), engine.connect() as connection:
-        migrate(connection)
+        return work(connection)
 
 
 def _transact(connection: Connection, work: Callable[[Connection], T]) -> T:

@@ -16,17 +16,19 @@ from keymw.policy import Record
 from keymw.ports import Invalidation
 from keymw.principals import KeyKind
 from keymw.store import statements as sql
+from keymw.store.bulk import import_keys
 from keymw.store.changes import SqlChanges
 from keymw.store.rows import to_key, to_set
 from keymw.store.schema import events
 from keymw.store.uses import touch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
 
-    from keymw.ports import Use
+    from keymw.importing import Draft
+    from keymw.ports import Imported, Use
     from keymw.store.runners import Runner
 
 
@@ -72,6 +74,12 @@ class SqlStore(SqlChanges):
         """Return the activity log, newest first: `limit` events before the one of that number."""
         about = {"key_id": key_id, "project_id": project_id, "user_id": user_id, "actor": actor}
         return await self._run.read(partial(_history, about, limit, before))
+
+    async def import_keys(
+        self, drafts: Iterable[Draft], may_store: Callable[[int], bool]
+    ) -> Imported:
+        """Store the keys that are new, in one transaction, if that is wanted."""
+        return await self._run.alone(partial(import_keys, drafts, may_store))
 
     async def touch(self, uses: Sequence[Use]) -> Sequence[str]:
         """Note when keys were last used; returns the ids of those that were not to be had."""

@@ -1,0 +1,190 @@
+"""`keymw import`: files and streams in, a report out."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from cli.driving import ISSUE, Cli, assert_one_line, program
+from keymw.tokens import digest, generate, mask
+
+HEADER = "kind,project,label,digest,scopes,mask"
+WITHIN = "Redis is not configured: within 5 s every process takes them.\n"
+
+
+def hashed(token):
+    return f"sha256${digest(token.encode()).hex()}"
+
+
+def csv_row(label, token):
+    return f'project_secret,2,{label},{hashed(token)},"endpoint:read, flag:read",{mask(token)}'
+
+
+def json_row(label, token):
+    return json.dumps(
+        {
+            "kind": "project_secret",
+            "project_id": "2",
+            "label": label,
+            "digest": hashed(token),
+            "scopes": ["endpoint:read", "flag:read"],
+            "mask": mask(token),
+        }
+    )
+
+
+def csv_file(*rows):
+    return "\n".join([HEADER, *rows, ""])
+
+
+def test_a_file_of_keys(database_url, tmp_path):
+    run = Cli(database_url)
+    run.done("migrate")
+    tokens = [generate("phs_"), generate("phs_")]
+    file = tmp_path / "keys.csv"
+    file.write_text(csv_file(csv_row("old", tokens[0]), csv_row("older", tokens[1])))
+    result = run.done("import", str(file), "--actor", "bea")
+    assert result.stdout == f"2 keys stored; 0 there already; 0 rejected.\n{WITHIN}"
+    assert result.stderr == ""
+    assert [run.reason(token) for token in tokens] == [None, None]
+    keys, log = run.stored()
+    assert {key["label"]: key["mask"] for key in keys} == {
+        "old": mask(tokens[0]),
+        "older": mask(tokens[1]),
+    }
+    assert [(event["action"], event["actor"]) for event in log] == [("imported", "bea")] * 2
+    again = run.done("import", str(file))
+    assert again.stdout == "0 keys stored; 2 there already; 0 rejected.\n"
+    assert run.stored() == (keys, log)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff", "\n\n"])
+@pytest.mark.parametrize("arguments", [["import"], ["import", "-"]])
+def test_standard_input_says_what_it_is(run, arguments, mark):
+    rows = [("a", generate("phs_")), ("b", generate("phs_"))]
+    said = "1 key stored; 0 there already; 0 rejected.\n"
+    text = mark + csv_file(csv_row(*rows[0]))
+    assert run.done(*arguments, stdin=text).stdout == said + WITHIN
+    assert run.done(*arguments, stdin=mark + json_row(*rows[1])).stdout == said + WITHIN
+    assert [run.reason(token) for _, token in rows] == [None, None]
+
+
+@pytest.mark.parametrize("name", ["keys.jsonl", "keys.NDJSON", "keys", "keys.txt"])
+def test_a_files_format(run, tmp_path, name):
+    file = tmp_path / name
+    file.write_text(json_row("a", generate("phs_")) + "\n")
+    assert "1 key stored" in run.done("import", str(file)).stdout
+    result = run("import", str(file), "--format", "csv")
+    assert (result.exit_code, result.stdout.count("1 rejected")) == (1, 1)
+
+
+def test_rejected_rows_are_reported_and_nothing_is_stored(run):
+    good, taken = generate("phs_"), generate("phs_")
+    run.done(*ISSUE)
+    text = csv_file(csv_row("new", good), csv_row("deploy", taken), "project_secret,2", "")
+    result = run("import", stdin=text)
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "Nothing was stored, of 1 key that could be; 0 there already; 2 rejected.\n"
+    )
+    assert result.stderr.splitlines() == [
+        "keymw: line 3: label: the project already has a key with this label.",
+        "keymw: line 4: it has 2 cells, and the header 6.",
+    ]
+    assert run.reason(good) == "invalid_key"
+    result = run("import", "--partial", stdin=text)
+    assert result.exit_code == 1
+    assert result.stdout == f"1 key stored; 0 there already; 2 rejected.\n{WITHIN}"
+    assert run.reason(good) is None
+
+
+def test_a_dry_run(run):
+    token = generate("phs_")
+    result = run.done("import", "--dry-run", stdin=json_row("a", token))
+    assert result.stdout == "1 key would be stored; 0 there already; 0 rejected.\n"
+    assert run.stored() == ([], [])
+
+
+def test_what_is_too_much_to_show_is_counted(run):
+    result = run("import", stdin="{}\n" * 250)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 101
+    assert lines[99].startswith("keymw: line 100: it lacks kind, label, digest, scopes")
+    assert lines[100] == "keymw: and 150 more."
+
+
+def test_json(run):
+    token = generate("phs_")
+    row = json_row("a", token)
+    assert run.json("import", stdin=row) == {
+        "stored": True,
+        "new": 1,
+        "known": 0,
+        "rejected": 0,
+        "rejections": [],
+        "propagation": {"acknowledged": False, "bound_seconds": 5.0},
+    }
+    result = run("import", "--json", stdin=f"{row}\n[]\n")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert json.loads(result.stdout) == {
+        "stored": False,
+        "new": 0,
+        "known": 1,
+        "rejected": 1,
+        "rejections": [{"line": 2, "field": None, "reason": "it is no JSON object."}],
+        "propagation": None,
+    }
+
+
+def test_secrets_in_the_wrong_place_are_not_shown(run):
+    token = generate("phs_")
+    result = run("import", stdin=f"{token}\n{token},{token}\n")
+    assert result.exit_code == 1
+    assert token[4:] not in result.stdout + result.stderr
+    text = csv_file(f"project_secret,2,a,{token},endpoint:read,", f"{token},2,a,x,{token},")
+    result = run("import", "--json", stdin=text)
+    assert result.exit_code == 1
+    assert token[4:] not in result.stdout + result.stderr
+
+
+def test_nothing_to_read(run, tmp_path):
+    assert "import: it is empty" in assert_one_line(run("import"), 1)
+    missing = run("import", str(tmp_path / "nothing.csv"))
+    assert "does not exist" in assert_one_line(missing, 2)
+
+
+def test_a_pipe(migrated_url):
+    token = generate("phs_")
+    result = program("import", stdin=json_row("a", token), KEYMW_DATABASE_URL=migrated_url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"1 key stored; 0 there already; 0 rejected.\n{WITHIN}"
+
+
+def test_a_bar_where_somebody_looks(migrated_url, tmp_path):
+    file = tmp_path / "keys.csv"
+    rows = [csv_row(f"label {number}", generate("phs_")) for number in range(2000)]
+    file.write_text(csv_file(*rows))
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "keymw", "import", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=its,
+        env={**os.environ, "TERM": "xterm-256color", "KEYMW_DATABASE_URL": migrated_url},
+    ) as process:
+        os.close(its)
+        shown = b""
+        try:
+            while piece := os.read(ours, 10_000):
+                shown += piece
+        except OSError:  # Linux says so when the other side has closed
+            pass
+        said = process.stdout.read().decode()
+    os.close(ours)
+    assert said == f"2000 keys stored; 0 there already; 0 rejected.\n{WITHIN}"
+    assert "2,000 rows" in shown.decode()
+    assert "Checking and storing" in shown.decode()

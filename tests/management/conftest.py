@@ -17,6 +17,11 @@ PROJECT = "/projects/2/keys"
 OWN = "/users/me/keys"
 
 
+def fields(problem):
+    """Return which fields a problem document names."""
+    return [error["field"] for error in problem["errors"]]
+
+
 @pytest.fixture(scope="session")
 def postgres_template(postgres_cluster):
     """The name of a migrated database to be copied."""

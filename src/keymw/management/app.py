@@ -18,7 +18,7 @@ from keymw.asgi import KeyAuthMiddleware
 from keymw.decorators import require_scopes
 from keymw.errors import KeymwError
 from keymw.http import check_realm
-from keymw.management import models
+from keymw.management.answers import NewSecret
 from keymw.management.desk import READ, WRITE, Desk
 from keymw.management.github import Alerts, read_keys
 from keymw.management.openapi import describe
@@ -124,7 +124,7 @@ def _view(operation: Operation, keys: AsyncKeyService, may_manage: MayManage | N
         )
         done = await operation.run(call)
         headers = dict(_NO_STORE)
-        if operation.status is HTTPStatus.CREATED and isinstance(done, models.NewSecret):
+        if operation.status is HTTPStatus.CREATED and isinstance(done, NewSecret):
             headers["location"] = f"{quote(request.scope['path'])}/{done.key.id}"
         return Response(
             done.model_dump_json(), operation.status.value, headers, media_type="application/json"

@@ -10,16 +10,15 @@ The API and the console both stand on this, so that neither can allow what the o
 
 from __future__ import annotations
 
-import inspect
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from keymw.errors import InvalidInput, KeyNotFound, VersionConflict
-from keymw.inputs import check_id, check_ids, check_version
-from keymw.management.problems import Forbidden, NotFound
-from keymw.policy import decide, make_demand
-from keymw.principals import KeyKind, granted_by, holds
+from keymw.inputs import check_ids, check_version
+from keymw.management.caller import READ, WRITE, Caller, MayManage
+from keymw.management.problems import NotFound
+from keymw.principals import KeyKind, granted_by
 from keymw.scopes import check_grant
 
 if TYPE_CHECKING:
@@ -28,20 +27,12 @@ if TYPE_CHECKING:
     from types import EllipsisType
 
     from keymw.aio import AsyncKeyService
-    from keymw.model import Demand, Event, IssuedKey, Key, Propagation
+    from keymw.model import Event, IssuedKey, Key, Propagation
     from keymw.principals import UserPrincipal
 
-    #: Says whether a user may manage the keys of a project; the application's.
-    MayManage = Callable[[UserPrincipal, str], bool | Awaitable[bool]]
+__all__ = ["READ", "WRITE", "Desk", "MayManage"]
 
 T = TypeVar("T")
-
-READ = "api_key:read"
-WRITE = "api_key:write"
-
-_READ = make_demand((READ,), (KeyKind.PERSONAL,), None)
-_WRITE = make_demand((WRITE,), (KeyKind.PERSONAL,), None)
-_PLACE = make_demand((), (KeyKind.PERSONAL,), "project_id")
 
 #: How often a change is begun anew because somebody else's came in between.
 _ATTEMPTS = 4
@@ -69,8 +60,7 @@ class Desk:
         may_manage: MayManage | None = None,
     ) -> None:
         self._keys = keys
-        self._principal = principal
-        self._may_manage = may_manage
+        self._caller = Caller(principal, may_manage)
 
     async def place(self, project_id: str | None) -> None:
         """Return if the caller may look at the keys of the project.
@@ -79,8 +69,8 @@ class Desk:
             NotFound: the caller does not reach it.
             Forbidden: the caller's key has not the scope.
         """
-        self._require(_READ)
-        if not await self._reaches(project_id):
+        self._caller.require(READ)
+        if not await self._caller.reaches(project_id):
             raise NotFound
 
     async def list(
@@ -106,7 +96,7 @@ class Desk:
                 raise InvalidInput("cursor", "it is not one of this list: begin anew.") from None
         found = await self._keys.list(
             project_id=project_id,
-            user_id=self._principal.user_id if project_id is None else None,
+            user_id=self._caller.user_id if project_id is None else None,
             include_revoked=include_revoked,
             limit=limit + 1,
             after=after,
@@ -120,7 +110,7 @@ class Desk:
             NotFound: there is none with this id that the caller reaches.
             Forbidden: the caller's key has not the scope.
         """
-        self._require(_READ)
+        self._caller.require(READ)
         return await self._find(project_id, key_id)
 
     async def create(
@@ -143,27 +133,23 @@ class Desk:
             Forbidden: the caller does not hold what the key is to be given.
             InvalidInput: an argument is refused (`LabelTaken`, `KeyLimitReached`).
         """
-        self._require(_WRITE)
+        self._caller.require(WRITE)
         await self.place(project_id)
         kind = KeyKind.PERSONAL if project_id is None else KeyKind.PROJECT_SECRET
         wanted = check_grant(kind, scopes, self._keys.catalog)
-        self._check_scopes(wanted)
-        me = self._principal
+        self._caller.check_scopes(wanted)
+        me = self._caller.user_id
         if project_id is not None:
             if projects is not None or organizations is not None:
                 raise InvalidInput("projects", "a project's key is limited to it already.")
             return await self._keys.issue_project_key(
-                project_id, label, wanted, expires_at=expires_at, actor=me.user_id
+                project_id, label, wanted, expires_at=expires_at, actor=me
             )
-        limits = {
-            "projects": me.projects if projects is None else check_ids("projects", projects),
-            "organizations": me.organizations
-            if organizations is None
-            else check_ids("organizations", organizations),
-        }
-        self._check_limits(limits)
+        limits = self._caller.limited(
+            check_ids("projects", projects), check_ids("organizations", organizations)
+        )
         return await self._keys.issue_personal_key(
-            me.user_id, label, wanted, expires_at=expires_at, actor=me.user_id, **limits
+            me, label, wanted, expires_at=expires_at, actor=me, **limits
         )
 
     async def update(
@@ -192,15 +178,15 @@ class Desk:
             if given is not None:
                 wanted = check_grant(key.kind, given, self._keys.catalog)
                 if added := wanted - granted_by(key.scopes):
-                    self._check_scopes(added)
-                    self._check_limits_of(key)
+                    self._caller.check_scopes(added)
+                    self._caller.check_limits_of(key)
             return await self._keys.update(
                 key.id,
                 label=label,
                 scopes=wanted,
                 expires_at=expires_at,
                 version=key.version,
-                actor=self._principal.user_id,
+                actor=self._caller.user_id,
             )
 
         return await self._change(project_id, key_id, version, change)
@@ -224,10 +210,10 @@ class Desk:
         """
 
         async def change(key: Key) -> IssuedKey:
-            self._check_scopes(key.scopes)
-            self._check_limits_of(key)
+            self._caller.check_scopes(key.scopes)
+            self._caller.check_limits_of(key)
             return await self._keys.roll(
-                key.id, grace=grace, version=key.version, actor=self._principal.user_id
+                key.id, grace=grace, version=key.version, actor=self._caller.user_id
             )
 
         return await self._change(project_id, key_id, version, change)
@@ -242,9 +228,9 @@ class Desk:
             Forbidden: the caller's key has not the scope.
             InvalidInput: the reason is refused.
         """
-        self._require(_WRITE)
+        self._caller.require(WRITE)
         key = await self._find(project_id, key_id)
-        return await self._keys.revoke(key.id, reason=reason, actor=self._principal.user_id)
+        return await self._keys.revoke(key.id, reason=reason, actor=self._caller.user_id)
 
     async def history(
         self,
@@ -272,46 +258,24 @@ class Desk:
         found = await self._keys.history(
             key_id=key_id,
             project_id=project_id,
-            user_id=self._principal.user_id if project_id is None else None,
+            user_id=self._caller.user_id if project_id is None else None,
             limit=limit + 1,
             before=None if before is None else int(before),
         )
         return found[:limit], str(found[limit - 1].seq) if len(found) > limit else None
 
-    def _require(self, demand: Demand) -> None:
-        denied = decide(self._principal, demand, None)
-        if denied is not None:
-            raise Forbidden(denied.detail)
-
-    async def _reaches(self, project_id: str | None) -> bool:
-        if project_id is None:
-            return True
-        try:
-            check_id("project_id", project_id)
-        except InvalidInput:
-            return False
-        if decide(self._principal, _PLACE, project_id) is not None:
-            return False
-        if self._may_manage is None:
-            return True
-        may = self._may_manage(self._principal, project_id)
-        return bool(await may if inspect.isawaitable(may) else may)
-
     async def _find(self, project_id: str | None, key_id: str) -> Key:
         """Return a key of the place, or raise `NotFound`.
 
-        The store is asked in every case, so that the time tells no more than the answer does.
+        The store is asked about every id that can be one, reached or not, so that the time tells no
+        more than the answer does.
         """
-        is_reached = await self._reaches(project_id)
+        is_reached = await self._caller.reaches(project_id)
         try:
             key = await self._keys.get(key_id)
         except (KeyNotFound, InvalidInput):
             raise NotFound from None
-        if project_id is None:
-            is_there = key.user_id == self._principal.user_id
-        else:
-            is_there = key.project_id == project_id
-        if not (is_reached and is_there):
+        if not (is_reached and self._caller.finds(key, project_id)):
             raise NotFound
         return key
 
@@ -327,7 +291,7 @@ class Desk:
         If it names an older one, somebody may just have given the key more than the caller holds:
         it is judged anew, unless the caller has named the version.
         """
-        self._require(_WRITE)
+        self._caller.require(WRITE)
         version = check_version(version)
         for attempt in range(_ATTEMPTS):
             key = await self._find(project_id, key_id)
@@ -339,25 +303,3 @@ class Desk:
                 if version is not None or attempt == _ATTEMPTS - 1:
                     raise
         raise AssertionError  # pragma: no cover - the last attempt raises, too
-
-    def _check_scopes(self, scopes: Iterable[str]) -> None:
-        for scope in sorted(scopes):
-            if not holds(self._principal, scope):
-                raise Forbidden(
-                    f"Your API key does not hold the scope {scope!r}, so it cannot hand it out.",
-                    "scopes",
-                )
-
-    def _check_limits_of(self, key: Key) -> None:
-        if key.kind is KeyKind.PERSONAL:
-            self._check_limits({"projects": key.projects, "organizations": key.organizations})
-
-    def _check_limits(self, limits: dict[str, frozenset[str] | None]) -> None:
-        for name, limit in limits.items():
-            mine: frozenset[str] | None = getattr(self._principal, name)
-            if mine is not None and (limit is None or not limit <= mine):
-                raise Forbidden(
-                    f"Your API key is limited to some {name}, so it can only hand out keys that "
-                    "are limited to those.",
-                    name,
-                )

@@ -1,4 +1,4 @@
-"""What goes over the wire: bodies, answers and query strings, checked and described by one source.
+"""What clients send: bodies and query strings, checked and described by one source.
 
 What a value may be as such is said here; what it may be in keymw (a label that is free, a scope of
 the catalog), the service says.
@@ -7,7 +7,7 @@ the catalog), the service says.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -23,7 +23,6 @@ from pydantic import (
 
 from keymw.errors import InvalidInput
 from keymw.inputs import MAX_ID, MAX_LABEL, MAX_REASON, check_id, check_label, check_reason
-from keymw.principals import KeyKind  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +108,7 @@ PersonalScopes = Annotated[list[PersonalScope], Field(min_length=1, max_length=M
 Ids = Annotated[list[Id], Field(max_length=MAX_ITEMS)]
 
 
-def _optional(**more: Any) -> Any:
+def optional(**more: Any) -> Any:
     """Return a field that may be left out, and is None then, but cannot be sent as null."""
     return Field(default_factory=lambda: None, **more)
 
@@ -141,9 +140,9 @@ class NewPersonalKey(Body):
 class KeyChange(Body):
     """What is left out stays as it is."""
 
-    label: Label = _optional()
+    label: Label = optional()
     expires_at: Time | None = Field(None, description="Null is never.")
-    version: Whole = _optional(
+    version: Whole = optional(
         ge=1,
         le=2**53 - 1,
         description="The version that the change was made for: if it is not the key's, 409.",
@@ -153,13 +152,13 @@ class KeyChange(Body):
 class ProjectKeyChange(KeyChange):
     """A change to a project secret key; what is left out stays as it is."""
 
-    scopes: ProjectScopes = _optional()
+    scopes: ProjectScopes = optional()
 
 
 class PersonalKeyChange(KeyChange):
     """A change to a personal key; what is left out stays as it is."""
 
-    scopes: PersonalScopes = _optional()
+    scopes: PersonalScopes = optional()
 
 
 class Roll(Body):
@@ -168,7 +167,7 @@ class Roll(Body):
     grace_seconds: Whole = Field(
         0, ge=0, le=MAX_GRACE, description="For how long the old secret still works."
     )
-    version: Whole = _optional(
+    version: Whole = optional(
         ge=1,
         le=2**53 - 1,
         description="The version that is to be rolled: if it is not the key's, 409.",
@@ -179,13 +178,13 @@ class Paging(BaseModel):
     """Which page of the activity log."""
 
     limit: Annotated[int, BeforeValidator(_whole)] = Field(50, ge=1, le=MAX_PAGE)
-    cursor: str = _optional(pattern=r"^[1-9][0-9]{0,17}$", description="`next` of the page before.")
+    cursor: str = optional(pattern=r"^[1-9][0-9]{0,17}$", description="`next` of the page before.")
 
 
 class KeyPaging(Paging):
     """Which page of a list of keys."""
 
-    cursor: str = _optional(
+    cursor: str = optional(
         pattern=r"^key_[0-9A-Za-z]{1,32}$", description="`next` of the page before."
     )
     include_revoked: Annotated[bool, BeforeValidator(_flag)] = False
@@ -194,141 +193,4 @@ class KeyPaging(Paging):
 class Ending(BaseModel):
     """Why a key is revoked."""
 
-    reason: Reason = _optional(description="Why, for the activity log.")
-
-
-def _sorted(value: object) -> object:
-    return sorted(value) if isinstance(value, frozenset) else value
-
-
-Names = Annotated[list[str], BeforeValidator(_sorted)]
-
-
-class Answer(BaseModel):
-    """What is answered, made from the service's own values."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-
-class Key(Answer):
-    """A key, without its secret."""
-
-    id: str
-    kind: KeyKind
-    label: str
-    mask: str = Field(description="What people may see of the secret.")
-    scopes: Names
-    version: int = Field(description="Raised by every change.")
-    project_id: str | None
-    user_id: str | None
-    projects: Names | None
-    organizations: Names | None
-    created_at: AwareDatetime
-    created_by: str | None
-    expires_at: AwareDatetime | None
-    revoked_at: AwareDatetime | None
-    last_used_at: AwareDatetime | None
-    last_rolled_at: AwareDatetime | None
-
-
-class RetiredSecret(Answer):
-    """A secret that the key had before it was rolled."""
-
-    mask: str
-    valid_until: AwareDatetime
-    last_used_at: AwareDatetime | None
-
-
-class KeyDetail(Key):
-    """A key, with the secrets that it had before, newest first."""
-
-    retired: list[RetiredSecret]
-
-
-class Propagation(Answer):
-    """How far a change has spread."""
-
-    acknowledged: bool = Field(description="Redis has taken it, so other processes are told.")
-    bound_seconds: float = Field(description="After this long no process keeps to the old state.")
-
-
-class NewSecret(Answer):
-    """A key with its secret, which is shown this once."""
-
-    token: str
-    key: Key
-
-
-class RolledSecret(NewSecret):
-    """A key with its new secret, which is shown this once."""
-
-    propagation: Propagation
-
-
-class ChangedKey(Answer):
-    """A key as it is after a change."""
-
-    key: Key
-    propagation: Propagation
-
-
-class EndedKey(Answer):
-    """When a revoked key is refused everywhere."""
-
-    propagation: Propagation
-
-
-class Event(Answer):
-    """One line of the activity log."""
-
-    seq: int
-    at: AwareDatetime
-    action: str
-    version: int
-    key_id: str | None
-    project_id: str | None
-    user_id: str | None
-    actor: str | None
-    reason: str | None
-    before: dict[str, Any]
-    after: dict[str, Any]
-    old_secret_last_used_at: AwareDatetime | None
-
-
-class KeyPage(Answer):
-    """A page of keys, oldest first."""
-
-    results: list[Key]
-    next: str | None = Field(description="Cursor of the next page.")
-
-
-class EventPage(Answer):
-    """A page of the activity log, newest first."""
-
-    results: list[Event]
-    next: str | None = Field(description="Cursor of the next page.")
-
-
-class FieldError(Answer):
-    """A field that is at fault."""
-
-    field: str
-    detail: str
-
-
-class Problem(BaseModel):
-    """Why a request was not done (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldError] = Field(default_factory=list)
-    version: int = _optional(description="The key's version, if that is the conflict.")
-
-
-def spread(propagation: Any) -> Propagation:
-    """Return what is answered of a change's spreading."""
-    bound: timedelta = propagation.bound
-    return Propagation(acknowledged=propagation.acknowledged, bound_seconds=bound.total_seconds())
+    reason: Reason = optional(description="Why, for the activity log.")

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from keymw import __version__
 from keymw.inputs import MAX_ID
-from keymw.management.models import Problem
+from keymw.management.answers import Problem
 from keymw.management.operations import OPERATIONS
 from keymw.principals import KeyKind
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from keymw.management import models
+from keymw.management import answers, models
 from keymw.management.desk import READ, WRITE
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Operation:
     id: str
     summary: str
     scope: str
-    run: Callable[[Call], Awaitable[models.Answer]]
-    answer: type[models.Answer]
+    run: Callable[[Call], Awaitable[answers.Answer]]
+    answer: type[answers.Answer]
     body: type[models.Body] | None = None
     needs_body: bool = True
     query: type[BaseModel] | None = None
@@ -49,7 +49,7 @@ class Operation:
     refusals: tuple[HTTPStatus, ...] = field(default=())
 
 
-async def _list(call: Call) -> models.Answer:
+async def _list(call: Call) -> answers.Answer:
     query: models.KeyPaging = call.query
     found, cursor = await call.desk.list(
         call.project_id,
@@ -57,59 +57,59 @@ async def _list(call: Call) -> models.Answer:
         after=query.cursor,
         include_revoked=query.include_revoked,
     )
-    return models.KeyPage.model_validate({"results": found, "next": cursor})
+    return answers.KeyPage.model_validate({"results": found, "next": cursor})
 
 
-async def _create(call: Call) -> models.Answer:
+async def _create(call: Call) -> answers.Answer:
     issued = await call.desk.create(call.project_id, **dict(call.body))
-    return models.NewSecret.model_validate(issued)
+    return answers.NewSecret.model_validate(issued)
 
 
-async def _get(call: Call) -> models.Answer:
-    return models.KeyDetail.model_validate(await call.desk.get(call.project_id, call.key_id))
+async def _get(call: Call) -> answers.Answer:
+    return answers.KeyDetail.model_validate(await call.desk.get(call.project_id, call.key_id))
 
 
-async def _update(call: Call) -> models.Answer:
+async def _update(call: Call) -> answers.Answer:
     body: models.KeyChange = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
     key = await call.desk.update(call.project_id, call.key_id, **given)
-    return models.ChangedKey.model_validate(
-        {"key": key, "propagation": models.spread(key.propagation)}
+    return answers.ChangedKey.model_validate(
+        {"key": key, "propagation": answers.spread(key.propagation)}
     )
 
 
-async def _roll(call: Call) -> models.Answer:
+async def _roll(call: Call) -> answers.Answer:
     body: models.Roll = call.body
     grace = timedelta(seconds=body.grace_seconds)
     rolled = await call.desk.roll(call.project_id, call.key_id, grace=grace, version=body.version)
-    return models.RolledSecret.model_validate(
+    return answers.RolledSecret.model_validate(
         {
             "token": rolled.token,
             "key": rolled.key,
-            "propagation": models.spread(rolled.propagation),
+            "propagation": answers.spread(rolled.propagation),
         }
     )
 
 
-async def _revoke(call: Call) -> models.Answer:
+async def _revoke(call: Call) -> answers.Answer:
     told = await call.desk.revoke(call.project_id, call.key_id, reason=call.query.reason)
-    return models.EndedKey(propagation=models.spread(told))
+    return answers.EndedKey(propagation=answers.spread(told))
 
 
-async def _history_of_key(call: Call) -> models.Answer:
+async def _history_of_key(call: Call) -> answers.Answer:
     return await _events(call, call.key_id)
 
 
-async def _history(call: Call) -> models.Answer:
+async def _history(call: Call) -> answers.Answer:
     return await _events(call, None)
 
 
-async def _events(call: Call, key_id: str | None) -> models.Answer:
+async def _events(call: Call, key_id: str | None) -> answers.Answer:
     query: models.Paging = call.query
     found, cursor = await call.desk.history(
         call.project_id, key_id, limit=query.limit, before=query.cursor
     )
-    return models.EventPage.model_validate({"results": found, "next": cursor})
+    return answers.EventPage.model_validate({"results": found, "next": cursor})
 
 
 _CONFLICT = (HTTPStatus.CONFLICT,)
@@ -132,7 +132,7 @@ def _of(
         f"List keys {what}, oldest first.",
         READ,
         _list,
-        models.KeyPage,
+        answers.KeyPage,
         query=models.KeyPaging,
     )
     yield Operation(
@@ -142,7 +142,7 @@ def _of(
         f"Make a key {what}. The answer has its secret, once.",
         WRITE,
         _create,
-        models.NewSecret,
+        answers.NewSecret,
         body=new,
         status=HTTPStatus.CREATED,
         refusals=_CONFLICT,
@@ -154,7 +154,7 @@ def _of(
         f"Show a key {what}, with the secrets that it had before.",
         READ,
         _get,
-        models.KeyDetail,
+        answers.KeyDetail,
     )
     yield Operation(
         "PATCH",
@@ -163,7 +163,7 @@ def _of(
         f"Change label, scopes or expiry of a key {what}.",
         WRITE,
         _update,
-        models.ChangedKey,
+        answers.ChangedKey,
         body=change,
         refusals=_CONFLICT,
     )
@@ -174,7 +174,7 @@ def _of(
         f"End a key {what} for good, at once. Its row and its log are kept.",
         WRITE,
         _revoke,
-        models.EndedKey,
+        answers.EndedKey,
         query=models.Ending,
     )
     yield Operation(
@@ -184,7 +184,7 @@ def _of(
         f"Give a key {what} a new secret. The answer has it, once.",
         WRITE,
         _roll,
-        models.RolledSecret,
+        answers.RolledSecret,
         body=models.Roll,
         needs_body=False,
         refusals=_CONFLICT,
@@ -196,7 +196,7 @@ def _of(
         f"Show what has happened to a key {what}, newest first.",
         READ,
         _history_of_key,
-        models.EventPage,
+        answers.EventPage,
         query=models.Paging,
     )
     yield Operation(
@@ -206,7 +206,7 @@ def _of(
         f"Show what has happened to {log}, newest first.",
         READ,
         _history,
-        models.EventPage,
+        answers.EventPage,
         query=models.Paging,
     )
 

@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos model bench-hit bench-revocation clean
+.PHONY: help demo test lint chaos model bench-hit bench-revocation screenshots clean
 
 help:
 	@echo "make demo           see the whole product work, on real parts"
@@ -15,6 +15,7 @@ help:
 	@echo "make model          every order of steps and faults in the model of the protocol (some minutes)"
 	@echo "make bench-hit      what a cache hit adds to a request"
 	@echo "make bench-revocation   how long a revoked key is still accepted"
+	@echo "make screenshots    the pictures of the console in docs/images, anew"
 
 .venv/made:
 	@test -n "$(PYTHON)" || { echo "keymw needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -60,6 +61,10 @@ bench-hit: .venv/test
 bench-revocation: .venv/test
 	@sh .ci/servers
 	$(BIN)/python benchmarks/revocation.py
+
+screenshots: .venv/test
+	@sh .ci/servers
+	@PYTHONPATH=tests $(BIN)/python -m console.screenshots
 
 clean:
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

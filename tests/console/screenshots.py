@@ -47,7 +47,7 @@ def main() -> None:
         with KeyService(database) as keys:
             keys.migrate()
         with (
-            chromium(1000, 620) as browser,
+            chromium(1100, 800) as browser,
             served_console(Path(name), database=database) as (_, address, keys, token),
         ):
             key_id = _fill(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,7 +12,6 @@ from starlette.responses import HTMLResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from starlette.requests import Request
 
@@ -68,11 +68,13 @@ def _changes(event: Event) -> Iterator[str]:
     for name, new in event.after.items():
         old = event.before.get(name)
         what = name.replace("_", " ").capitalize()
-        said = _shown(new)
-        yield f"{what}: {said}" if old is None else f"{what}: {_shown(old)} → {said}"
+        said = _shown(name, new)
+        yield f"{what}: {said}" if old is None else f"{what}: {_shown(name, old)} → {said}"
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, str) and name.endswith(("_at", "_until")):  # as JSON has times
+        return _when(datetime.fromisoformat(value))
     if isinstance(value, (list, tuple, frozenset)):
         return ", ".join(sorted(map(str, value))) or "none"
     if isinstance(value, bool):

@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos model bench-hit bench-revocation screenshots clean
+.PHONY: help demo test lint chaos model bench-hit bench-revocation bench-import screenshots clean
 
 help:
 	@echo "make demo           see the whole product work, on real parts"
@@ -15,6 +15,7 @@ help:
 	@echo "make model          every order of steps and faults in the model of the protocol (some minutes)"
 	@echo "make bench-hit      what a cache hit adds to a request"
 	@echo "make bench-revocation   how long a revoked key is still accepted"
+	@echo "make bench-import   what an import of a million keys costs (some minutes)"
 	@echo "make screenshots    the pictures of the console in docs/images, anew"
 
 .venv/made:
@@ -61,6 +62,11 @@ bench-hit: .venv/test
 bench-revocation: .venv/test
 	@sh .ci/servers
 	$(BIN)/python benchmarks/revocation.py
+
+bench-import: .venv/test
+	@sh .ci/servers
+	$(BIN)/python benchmarks/importing.py
+	$(BIN)/python benchmarks/importing.py --sqlite
 
 screenshots: .venv/test
 	@sh .ci/servers

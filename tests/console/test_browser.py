@@ -170,3 +170,32 @@ def test_narrow_screens_do_not_scroll_sideways(browser, console):
             assert wide <= 360, url
     finally:
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("console", ["sqlite_url"], indirect=True)
+def test_without_scripts(browser, console):
+    origin, address, _, token = console
+    off = "Emulation.setScriptExecutionDisabled"
+    browser.driver.execute_cdp_cmd(off, {"value": True})
+    try:
+        browser.open(f"{address}/sign-in")
+        browser.fill("token", token)
+        browser.click("button", "Sign in")
+        browser.heading("Keys of your own")
+        browser.open(f"{address}/projects/2/new")
+        browser.fill("label", "plain")
+        browser.find("input[value='report:read']").click()
+        browser.click("button", "Create key")
+        browser.heading("The secret of plain")
+        assert not browser.find("[data-copy]").is_displayed()
+        secret = browser.text("#token")
+        assert use(origin, secret) == 200
+        browser.click("a", "To the key")
+        browser.click("a", "Delete")
+        browser.heading("Delete plain")
+        browser.click("button", "Delete this key")
+        browser.until_told("revoked")
+        eventually(lambda: use(origin, secret) == 401)
+    finally:
+        browser.driver.execute_cdp_cmd(off, {"value": False})
+    assert browser.complaints() == []

@@ -11,7 +11,7 @@ import pytest
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "importing.py"
 FIGURES = re.compile(
-    r"[\d.]+ s, [\d,]+ rows a second, \d+ MB; \d+ revokes meanwhile: "
+    r"[\d.]+ s, [\d,]+ rows a second, \d+ MB; \d+ changes meanwhile: "
     r"median [\d.]+ ms, longest [\d.]+ ms"
 )
 

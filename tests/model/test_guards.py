@@ -66,7 +66,7 @@ GUARDS = {
         schedules.a_process_that_is_too_far_behind,
     ),
     "a verdict is looked at again before it is used": (
-        Core._check,
+        Core._check_digest,
         "is_right = self._local.counts(entry, now)",
         "is_right = True",
         schedules.a_verdict_that_waits_for_its_caller,

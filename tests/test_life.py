@@ -289,7 +289,7 @@ async def test_pages_have_a_size(service, given):
         await service.history(**given)
 
 
-@pytest.mark.parametrize("before", ["5", True, 1.5])
+@pytest.mark.parametrize("before", ["5", True, 1.5, 0, -1, 2**63])
 async def test_events_are_named_by_number(service, before):
     with pytest.raises(InvalidInput, match="before"):
         await service.history(before=before)

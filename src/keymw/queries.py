@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keymw.model import Event, Key, Verdict
 
 _MAX_LIMIT = 1_000_000
+_MAX_SEQ = 2**63
 
 
 class Queries(Core):
@@ -122,7 +123,9 @@ class Queries(Core):
             StoreUnavailable: the database cannot answer.
         """
         _check_limit(limit)
-        if before is not None and (isinstance(before, bool) or not isinstance(before, int)):
+        if before is not None and (
+            isinstance(before, bool) or not isinstance(before, int) or not 0 < before < _MAX_SEQ
+        ):
             raise InvalidInput("before", "give the `seq` of an event.")
         return await self._deps().store.history(
             key_id=None if key_id is None else check_id("key_id", key_id),

@@ -99,3 +99,18 @@ def test_a_token_that_nobody_knows_is_said_to_be_so(run):
 @pytest.mark.parametrize("text", ["", " \n\t\n", "x\n" * 10_001], ids=["none", "blank", "many"])
 def test_no_tokens_and_too_many(run, text):
     assert_one_line(run("leaked", stdin=text), 1)
+
+
+def test_no_leaked_key_lives_on_while_another_is_waited_for(run):
+    waits = {"KEYMW_ACKNOWLEDGED_BOUND": "0.2", "KEYMW_UNACKNOWLEDGED_BOUND": "0.3"}
+    run.environment.update(waits | {"KEYMW_POLL_INTERVAL": "0.05"})
+    tokens = [run.issue("issue", "personal", "anna", f"{n}", "--scope", "*")[1] for n in range(3)]
+    first, *rest = tokens
+    said = run.done("leaked", "--wait", stdin=f"\ufeff{first}\n").stdout.splitlines()
+    assert said[0].startswith("Line 1: revoked ")
+    assert said[1].endswith("from now on every process refuses them.")
+    given = "\n".join(rest)
+    found = json.loads(run("leaked", "--wait", "--json", stdin=f"{given}\n{UNKNOWN}").stdout)
+    assert [leak["outcome"] for leak in found] == ["revoked", "revoked", "unknown"]
+    assert [leak["propagation"]["bound_seconds"] for leak in found[:2]] == [0.0, 0.0]
+    assert [run.reason(token) for token in tokens] == ["revoked_key"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -33,15 +34,22 @@ def leaked(
 
     A token that does not work any more changes nothing. The exit status is 1 if one is unknown.
     """
-    leaks = [
-        keys.report_leak(token, source=source, actor=actor, wait=wait)
-        for token in _read_tokens(keys.settings.max_credentials_length)
-    ]
+    leaks = []
+    tokens = _read_tokens(keys.settings.max_credentials_length)
+    for number, token in enumerate(tokens, 1):
+        leak = keys.report_leak(token, source=source, actor=actor)
+        leaks.append(leak)
+        if not as_json:
+            click.echo(f"Line {number}: {_sentence(leak)}")
+    revoked = [leak.key.id for leak in leaks if leak.key is not None and leak.propagation]
+    if wait and revoked:
+        # Once, after the last: no key is to live on while another one is waited for.
+        waited = keys.revoke(revoked[-1], wait=True)
+        leaks = [replace(leak, propagation=leak.propagation and waited) for leak in leaks]
+        if not as_json:
+            click.echo(spread_line(waited, "refuses them"))
     if as_json:
         out.document([_shown(leak) for leak in leaks])
-    else:
-        for number, leak in enumerate(leaks, 1):
-            click.echo(f"Line {number}: {_sentence(leak)}")
     if any(leak.outcome is Outcome.UNKNOWN for leak in leaks):
         raise click.exceptions.Exit(1)
 
@@ -53,7 +61,9 @@ def _read_tokens(limit: int) -> list[str]:
     elif sys.stdin.isatty():
         lines = [str(click.prompt("Token", hide_input=True, err=True))]
     else:
-        lines = sys.stdin.buffer.read(_MOST * limit).decode(errors="replace").splitlines()
+        lines = (
+            sys.stdin.buffer.read(_MOST * limit).decode("utf-8-sig", errors="replace").splitlines()
+        )
     tokens = [line.strip(" \t") for line in lines if line.strip(" \t")]
     if not tokens:
         raise ValueError("leaked: standard input is empty; it is where tokens are read from.")

@@ -71,7 +71,7 @@ class Propagation(Answer):
 class NewSecret(Answer):
     """A key with its secret, which is shown this once."""
 
-    token: str
+    token: str = Field(repr=False)
     key: Key
 
 

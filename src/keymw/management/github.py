@@ -57,7 +57,7 @@ _TIMEOUT = 10.0
 class _Match(BaseModel):
     """A token that was found; GitHub may add fields."""
 
-    token: str = Field(min_length=1)
+    token: str = Field(min_length=1, repr=False)
     type: str
     url: str | None = None
 

@@ -267,7 +267,9 @@ async def test_keys_come_in_pages(service, clock):
         after = pages[-1][-1]
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [key for page in pages for key in page] == expected
-    assert await service.list(after="key_unknown") == []
+    assert await service.list(after=expected[-1]) == []
+    with pytest.raises(InvalidInput, match="after: there is no key"):
+        await service.list(after="key_unknown")
 
 
 async def test_the_log_comes_in_pages_and_by_actor(service):
@@ -352,6 +354,49 @@ async def test_a_secret_in_its_grace_is_a_leak(service):
     rolled = await service.roll(issued.key.id, grace=HOUR)
     assert (await service.report_leak(issued.token)).outcome is Outcome.REVOKED
     assert await service.reason(rolled.token) is Reason.REVOKED
+
+
+def meddling(service, monkeypatch, change, times):
+    """Have somebody change the key each time that a secret has been looked up."""
+    store = service.deps.store
+    find = store.find
+
+    async def find_and_change(digest):
+        nonlocal times
+        record = await find(digest)
+        if times:
+            times -= 1
+            await change(record.key_id)
+        return record
+
+    monkeypatch.setattr(store, "find", find_and_change)
+
+
+async def test_a_leak_is_judged_as_the_key_is_when_it_is_revoked(service, monkeypatch):
+    issued = await service.project_key()
+    rolled = []
+
+    async def roll(key_id):
+        rolled.append(await service.roll(key_id))
+
+    meddling(service, monkeypatch, roll, 1)
+    leak = await service.report_leak(issued.token)
+    assert (leak.outcome, leak.key.id) == (Outcome.ENDED, issued.key.id)
+    assert await service.reason(rolled[-1].token) is None
+
+
+async def test_a_leaked_key_that_is_edited_all_the_time_is_revoked_all_the_same(
+    service, monkeypatch
+):
+    issued = await service.project_key()
+    labels = iter(range(100))
+
+    async def rename(key_id):
+        await service.update(key_id, label=f"number {next(labels)}")
+
+    meddling(service, monkeypatch, rename, 100)
+    assert (await service.report_leak(issued.token)).outcome is Outcome.REVOKED
+    assert (await service.get(issued.key.id)).revoked_at is not None
 
 
 async def test_a_user_who_comes_back_does_not_bring_a_leaked_key(service):

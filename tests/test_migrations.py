@@ -6,19 +6,22 @@ import asyncio
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, inspect
+from sqlalchemy import event, insert, inspect
 
 from keymw import KeyService, Settings
 from keymw._step import run_now
 from keymw.errors import NotMigrated, StoreUnavailable
 from keymw.store.engines import make_engine, parse_url
-from keymw.store.migrate import _ADVISORY_LOCK
+from keymw.store.migrate import _ADVISORY_LOCK, _upgrade
+from keymw.store.rows import to_row
 from keymw.store.schema import VERSION_TABLE, metadata
+from keymw.tokens import digest_of, generate
 from stores import RUNNERS, database_of, new_digest, open_store, project_key, update
 
 _MIGRATE = """
@@ -104,6 +107,28 @@ async def test_a_second_run_changes_nothing(name, request):
         assert (await store.find(digest)).key_id == "k1"
         assert await store.signing_keys() == secret
         assert await store.position() == 1
+
+
+def test_an_older_database_is_not_changed_before_it_is_migrated(database_url):
+    """As it is while a new release runs beside one that has not migrated yet."""
+    token, now = generate("phs_"), datetime.now(UTC)
+    engine = make_engine(parse_url(database_url), Settings())
+    with engine.connect() as connection:
+        _upgrade(connection, "0001")
+        row = {**to_row(project_key(created_at=now)), "digest": digest_of(token)}
+        connection.execute(insert(metadata.tables["keymw_keys"]), row)
+        connection.commit()
+    engine.dispose()
+    with KeyService(database_url) as keys:
+        for change in (keys.roll, keys.revoke, keys.get):
+            with pytest.raises(NotMigrated, match="keymw migrate"):
+                change("k1")
+        assert keys.verify(token).principal.key_id == "k1"
+        keys.migrate()
+        rolled = keys.roll("k1", grace=timedelta(hours=1))
+        assert [each.mask for each in keys.get("k1").retired] == [project_key().mask]
+        assert keys.verify(rolled.token).principal.key_id == "k1"
+        assert [event.action for event in keys.history(key_id="k1")] == ["rolled"]
 
 
 @pytest.mark.parametrize("name", RUNNERS)

@@ -33,7 +33,7 @@ LAYERS = (
         "drafts",
         "importing",
     ),
-    ("ports",),
+    ("clock", "ports"),
     ("cache", "store"),
     ("flows",),
     (
@@ -56,9 +56,9 @@ LAYERS = (
     ("console",),
     ("cli", "__main__"),
 )
-#: Who may read a clock: the port, what bounds the wait for a database or for threads, and what
+#: Who may read a clock: the clock, what bounds the wait for a database or for threads, and what
 #: people start. Everything else is handed the time.
-CLOCKS = {"ports", "store.deadline", "store.migrations.versions.0001_keys", "watch", "cli.common"}
+CLOCKS = {"clock", "store.deadline", "store.migrations.versions.0001_keys", "watch", "cli.common"}
 
 
 def modules():

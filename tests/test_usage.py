@@ -78,6 +78,16 @@ async def test_old_secrets_have_a_time_of_their_own(store):
     assert (await store.get("k1")).last_used_at == NOW + HOUR
 
 
+async def test_what_an_old_secret_was_used_for_before_is_no_news(store):
+    """However late a process notes it, it says nothing of who still uses the old one."""
+    old = new_digest()
+    await store.insert(project_key(), old, "issued", None)
+    await store.change("k1", roll(new_digest()))
+    await store.touch([Use("k1", old, NOW)])
+    key = await store.get("k1")
+    assert (key.last_used_at, key.retired[0].last_used_at) == (NOW, None)
+
+
 async def test_a_change_leaves_the_last_use_alone(postgres_url):
     """A use that is noted between a change's look at the row and its writing is not undone."""
     digest = new_digest()
@@ -109,6 +119,19 @@ def holding(url, key_id):
         )
         yield
     engine.dispose()
+
+
+async def test_an_old_secret_is_noted_with_its_key_or_not_at_all(postgres_url):
+    async with open_store("inline-postgresql", postgres_url) as store:
+        old = new_digest()
+        await store.insert(project_key(), old, "issued", None)
+        await store.change("k1", roll(new_digest()))
+        uses = [Use("k1", old, NOW + HOUR)]
+        with holding(postgres_url, "k1"):
+            assert list(await store.touch(uses)) == ["k1"]
+        assert (await store.get("k1")).retired[0].last_used_at is None
+        assert list(await store.touch(uses)) == []
+        assert (await store.get("k1")).retired[0].last_used_at == NOW + HOUR
 
 
 @pytest.mark.parametrize("runner", ["inline-postgresql", "native-postgresql"])
@@ -227,6 +250,16 @@ async def test_a_database_in_memory(services):
     await service.verify(issued.token)
     assert await last_used(service, issued.key.id) is not None
     assert (await service.list())[0].last_used_at is not None
+
+
+async def test_uses_of_one_secret_take_the_room_of_one(services):
+    service = services("sqlite://")
+    await service.migrate()
+    issued = await service.project_key()
+    for _ in range(5):
+        await service.verify(issued.token)
+        service.service._local.clear()
+    assert service.service._local.uses == 1
 
 
 def test_what_is_being_changed_at_the_end_is_noted_after_it(postgres_url):

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from keymw import flows, processes
 from keymw.cache.fence import Fence
 from keymw.cache.local import LocalCache
+from keymw.clock import SystemClock
 from keymw.counters import Counters
 from keymw.errors import NotMigrated, StoreUnavailable
 from keymw.http import INVALID, MISSING, UNAVAILABLE, UNRECOGNIZED, bearer_token
 from keymw.model import CacheStats, Denied, Granted, Verdict
 from keymw.opening import block, make_watch
 from keymw.outage import Outage
-from keymw.ports import SystemClock
 from keymw.principals import KeyKind
 from keymw.scopes import ScopeCatalog
 from keymw.settings import Settings
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from keymw.cache.local import Entry
+    from keymw.clock import Clock
     from keymw.flows import Deps
     from keymw.flows.changes import Told
-    from keymw.ports import Clock, SharedCache, Store
+    from keymw.ports import SharedCache, Store
     from keymw.watch import Watch
 
 T = TypeVar("T")

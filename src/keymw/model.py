@@ -109,6 +109,7 @@ class RetiredSecret:
     mask: str
     #: Until when it works; a time long ago, if it was rolled without grace.
     valid_until: datetime
+    #: Since it was replaced; None if nobody has used it since.
     last_used_at: datetime | None = None
 
 
@@ -197,7 +198,7 @@ class Event:
     after: Mapping[str, object]
     #: Why, as far as somebody has said so.
     reason: str | None = None
-    #: Of a `rolled` key: when the secret that was replaced then was last used.
+    #: Of a `rolled` key: when the secret that was replaced then was last used after that.
     old_secret_last_used_at: datetime | None = None
 
 

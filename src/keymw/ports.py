@@ -1,4 +1,4 @@
-"""What the flows need from the outside: a store, a shared cache, a clock. Nothing else.
+"""What the flows need from the outside: a store, a shared cache, and the messages about changes.
 
 Every method is a coroutine. Those of a blocking service never suspend (`run_now` relies on it);
 those of an asynchronous one may be cancelled at any await.
@@ -6,40 +6,17 @@ those of an asynchronous one may be cancelled at any await.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from keymw.importing import Draft, Rejection
     from keymw.model import Event, Key
     from keymw.policy import Record
-
-
-class Clock(Protocol):
-    """Two clocks: one that never steps, for ages, and one that people read, for expiry."""
-
-    def monotonic(self) -> float:
-        """Return seconds that only grow."""
-        ...
-
-    def now(self) -> datetime:
-        """Return the time of day, aware, in UTC."""
-        ...
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    monotonic = staticmethod(time.monotonic)
-
-    def now(self) -> datetime:
-        """Return the time of day, aware, in UTC."""
-        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +141,10 @@ class Store(Changes, Protocol):
         limit: int | None = None,
         after: str | None = None,
     ) -> Sequence[Key]:
-        """Return keys, oldest first: `limit` of those that come after the one with id `after`."""
+        """Return keys, oldest first: `limit` of those that come after the one with id `after`.
+
+        Raises `KeyNotFound` if there is no key `after`.
+        """
         ...
 
     async def history(

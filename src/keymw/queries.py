@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from keymw import flows
 from keymw.core import Core
-from keymw.errors import InvalidInput
+from keymw.errors import InvalidInput, KeyNotFound
 from keymw.inputs import check_actor, check_id
 from keymw.tokens import digest_of
 
@@ -83,20 +83,23 @@ class Queries(Core):
             after: id of the last key of the page before.
 
         Raises:
-            InvalidInput: an id, or the limit, is none.
+            InvalidInput: an id, or the limit, is none, or there is no key `after`.
             StoreUnavailable: the database cannot answer.
         """
         if limit is not None:
             _check_limit(limit)
         await self._note_uses()
-        return await self._deps().store.list(
-            project_id=None if project_id is None else check_id("project_id", project_id),
-            user_id=None if user_id is None else check_id("user_id", user_id),
-            created_by=None if created_by is None else check_id("created_by", created_by),
-            include_revoked=include_revoked,
-            limit=limit,
-            after=None if after is None else check_id("after", after),
-        )
+        try:
+            return await self._deps().store.list(
+                project_id=None if project_id is None else check_id("project_id", project_id),
+                user_id=None if user_id is None else check_id("user_id", user_id),
+                created_by=None if created_by is None else check_id("created_by", created_by),
+                include_revoked=include_revoked,
+                limit=limit,
+                after=None if after is None else check_id("after", after),
+            )
+        except KeyNotFound:
+            raise InvalidInput("after", "there is no key with this id.") from None
 
     async def history(
         self,

@@ -13,8 +13,8 @@ from keymw.cache.faults import explain
 
 if TYPE_CHECKING:
     from keymw.cache.faults import Fault
+    from keymw.clock import Clock
     from keymw.counters import Counters
-    from keymw.ports import Clock
 
 log = logging.getLogger("keymw")
 

@@ -25,8 +25,8 @@ from keymw.cache.redis import RedisCache, at_once, awaited
 from keymw.cache.stream import RedisStream
 
 if TYPE_CHECKING:
+    from keymw.clock import Clock
     from keymw.counters import Counters
-    from keymw.ports import Clock
     from keymw.settings import Settings
 
 #: As many as a server has threads: one that has to wait for a connection may as well ask the store.

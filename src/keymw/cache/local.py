@@ -34,7 +34,6 @@ class Entry:
     __slots__ = (
         "alone_until",
         "deadline",
-        "digest",
         "entities",
         "position",
         "used_at",
@@ -58,8 +57,6 @@ class Entry:
         self.entities = entities
         #: Number of the last event that had happened when it was read.
         self.position = position
-        #: Under what it is kept.
-        self.digest = b""
         #: When it was last used, if that has not been taken note of yet.
         self.used_at: float | None = None
 
@@ -101,7 +98,7 @@ class LocalCache:
         #: lookup, nor may the older one's refusal be remembered.
         self.generation = 0
         #: Good entries that were used since somebody has taken note, whether still kept or not.
-        self._used: list[Entry] = []
+        self._used: dict[bytes, Entry] = {}
         self.hits = 0
         self.negative_hits = 0
 
@@ -122,7 +119,7 @@ class LocalCache:
             if now < entry.deadline and (now < self.fence.until or now < entry.alone_until):
                 self.hits += 1
                 if entry.used_at is None:
-                    self._used.append(entry)
+                    self._used[digest] = entry
                 entry.used_at = now
                 return entry.verdict
             return None
@@ -156,8 +153,8 @@ class LocalCache:
             self._negatives.pop(digest, None)
             self._positives[digest] = entry
             # Who has asked for it uses it.
-            entry.digest, entry.used_at = digest, now
-            self._used.append(entry)
+            entry.used_at = now
+            self._used[digest] = entry
         return True
 
     def put_denied(self, digest: bytes, entry: Entry, generation: int) -> bool:
@@ -257,17 +254,17 @@ class LocalCache:
 
     @property
     def uses(self) -> int:
-        """How many uses wait to be taken note of."""
+        """How many secrets have uses that wait to be taken note of."""
         return len(self._used)
 
     def take_uses(self) -> list[tuple[str, bytes, float]]:
-        """Return key, digest and time of the uses since the last call, one for each entry."""
+        """Return key, digest and time of the last use of each secret since the last call."""
         with self._lock:
-            used, self._used = self._used, []
+            used, self._used = self._used, {}
             found = []
-            for entry in used:
+            for digest, entry in used.items():
                 if isinstance(entry.verdict, Granted) and entry.used_at is not None:
-                    found.append((entry.verdict.principal.key_id, entry.digest, entry.used_at))
+                    found.append((entry.verdict.principal.key_id, digest, entry.used_at))
                 entry.used_at = None
             return found
 

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from keymw.aio import AsyncKeyService
+from keymw.clock import SystemClock
 from keymw.console import views
 from keymw.console.forms import one, read_form, status_of
 from keymw.console.headers import SafeHeaders
@@ -26,7 +27,6 @@ from keymw.console.visit import Visit
 from keymw.errors import KeymwError, StoreUnavailable
 from keymw.management.desk import READ, WRITE, Desk
 from keymw.model import Denied, Granted, Reason, Verdict
-from keymw.ports import SystemClock
 from keymw.principals import KeyKind, UserPrincipal, holds
 
 if TYPE_CHECKING:

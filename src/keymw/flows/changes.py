@@ -118,7 +118,11 @@ async def roll(
 
 
 async def revoke(
-    deps: Deps, key_id: str, actor: str | None, reason: str | None = None
+    deps: Deps,
+    key_id: str,
+    actor: str | None,
+    reason: str | None = None,
+    version: int | None = None,
 ) -> Propagation:
     """End a key for good. Revoking again changes nothing but tells everybody once more."""
 
@@ -126,6 +130,7 @@ async def revoke(
         now = deps.clock.now()
         if key.revoked_at is not None:
             return None
+        _require_version(key, version)
         return Update("revoked", replace(key, revoked_at=now), now, actor, reason=reason)
 
     changed = await deps.changes.change(key_id, plan)
@@ -160,6 +165,10 @@ def _require_usable(key: Key, now: datetime, version: int | None) -> None:
         raise KeyNotUsable(f"The key {key.id!r} has been revoked: issue a new one.")
     if key.expires_at is not None and key.expires_at <= now:
         raise KeyNotUsable(f"The key {key.id!r} has expired: issue a new one.")
+    _require_version(key, version)
+
+
+def _require_version(key: Key, version: int | None) -> None:
     if version is not None and version != key.version:
         raise VersionConflict(key.version)
 

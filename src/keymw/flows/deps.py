@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from threading import Semaphore
 
     from keymw.cache.local import LocalCache
-    from keymw.ports import Changes, ChangeStream, Clock, Invalidation, SharedCache, Store
+    from keymw.clock import Clock
+    from keymw.ports import Changes, ChangeStream, Invalidation, SharedCache, Store
     from keymw.scopes import ScopeCatalog
     from keymw.settings import Settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keymw.errors import VersionConflict
 from keymw.flows.changes import get, revoke
 from keymw.model import Denied, Leak, Outcome, Reason
 from keymw.policy import judge
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 #: Why a secret does not work and never will again. A user may come back, and the key with them.
 _OVER = (Reason.REVOKED, Reason.EXPIRED, Reason.ROLLED)
 
+#: How often a key is judged anew that somebody has changed meanwhile.
+_ATTEMPTS = 4
+
 
 async def find_by_digest(deps: Deps, digest: bytes) -> Key | None:
     """Return the key that has, or had, a secret."""
@@ -24,11 +28,18 @@ async def find_by_digest(deps: Deps, digest: bytes) -> Key | None:
 
 async def report_leak(deps: Deps, digest: bytes, reason: str, actor: str | None) -> Leak:
     """Revoke the key whose secret is known to others, unless the secret is worth nothing."""
-    record = await deps.store.find(digest)
-    if record is None:
-        return Leak(Outcome.UNKNOWN)
-    verdict = judge(record, deps.clock.now(), deps.catalog)
-    if isinstance(verdict, Denied) and verdict.reason in _OVER:
-        return Leak(Outcome.ENDED, await get(deps, record.key_id))
-    propagation = await revoke(deps, record.key_id, actor, reason)
-    return Leak(Outcome.REVOKED, await get(deps, record.key_id), propagation)
+    for is_last in (*[False] * _ATTEMPTS, True):
+        record = await deps.store.find(digest)
+        if record is None:
+            return Leak(Outcome.UNKNOWN)
+        verdict = judge(record, deps.clock.now(), deps.catalog)
+        if isinstance(verdict, Denied) and verdict.reason in _OVER:
+            return Leak(Outcome.ENDED, await get(deps, record.key_id))
+        # If the key is changed all the time, rather a key too many ends than one too few.
+        version = None if is_last else record.version
+        try:
+            propagation = await revoke(deps, record.key_id, actor, reason, version)
+        except VersionConflict:
+            continue  # rolled just now, perhaps: then the secret may be worth nothing
+        return Leak(Outcome.REVOKED, await get(deps, record.key_id), propagation)
+    raise AssertionError  # pragma: no cover - the last attempt names no version

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.responses import JSONResponse
 
+from keymw.clock import SystemClock
 from keymw.inputs import MAX_SOURCE
 from keymw.management.problems import Unacceptable
 from keymw.management.reading import read_raw, refusal
 from keymw.model import Outcome
-from keymw.ports import SystemClock
 from keymw.tokens import digest_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from keymw.aio import AsyncKeyService
-    from keymw.ports import Clock
+    from keymw.clock import Clock
 
 log = logging.getLogger("keymw")
 

@@ -6,6 +6,8 @@ from keymw.errors import NotMigrated, StoreUnavailable
 
 #: SQLSTATE of an unknown table and of an unknown column.
 _NO_TABLES = frozenset({"42P01", "42703"})
+#: The same in SQLite's words.
+_LACKS = ("no such table: keymw", "no such column: ", "has no column named ")
 
 #: What to do about it, by what the driver says.
 _ADVICE = (
@@ -37,8 +39,8 @@ _ADVICE = (
 def translate(error: Exception) -> StoreUnavailable:
     """Return keymw's word for a driver's error: one line, and what to do where that is known."""
     original = getattr(error, "orig", None)
-    missing_table = str(original).startswith(("no such table: keymw", "no such column"))
-    if missing_table or getattr(original, "sqlstate", None) in _NO_TABLES:
+    is_lacking = any(words in str(original) for words in _LACKS)
+    if is_lacking or getattr(original, "sqlstate", None) in _NO_TABLES:
         return NotMigrated()
     lines = str(original or error).strip().splitlines() or [type(error).__name__]
     advice = next((f" - {advice}" for words, advice in _ADVICE if words in lines[0]), "")

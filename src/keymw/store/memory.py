@@ -107,8 +107,9 @@ class MemoryStore:
             and (include_revoked or key.revoked_at is None)
         ]
         if after is not None:
-            last = self._keys.get(after)
-            found = [key for key in found if last is not None and _place(key) > _place(last)]
+            if after not in self._keys:
+                raise KeyNotFound(after)
+            found = [key for key in found if _place(key) > _place(self._keys[after])]
         return sorted(found, key=_place)[:limit]
 
     async def insert(
@@ -220,7 +221,8 @@ class MemoryStore:
                 self._keys[key.id] = replace(key, last_used_at=use.at)
             if secret is None or secret.retired_until is None:
                 continue
-            if _is_later(use.at, secret.last_used_at):
+            _, replaced = self._events[secret.seq - 1]
+            if _is_later(use.at, secret.last_used_at) and use.at > replaced.at:
                 self._secrets[use.digest] = replace(secret, last_used_at=use.at)
         return ()
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keymw.errors import NotMigrated
+from keymw.errors import KeyNotFound, NotMigrated
 from keymw.model import Event, Key, RetiredSecret
 from keymw.policy import Record
 from keymw.ports import Invalidation
@@ -155,7 +155,10 @@ def _list(
     if not include_revoked:
         statement = statement.where(columns["revoked_at"].is_(None))
     given = {} if after is None else {"after": after}
-    return [to_key(row) for row in connection.execute(statement.limit(limit), given)]
+    found = [to_key(row) for row in connection.execute(statement.limit(limit), given)]
+    if found or after is None or connection.execute(sql.KNOWN_KEYS, {"ids": [after]}).first():
+        return found
+    raise KeyNotFound(after)
 
 
 def _history(

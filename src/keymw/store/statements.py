@@ -65,7 +65,7 @@ LIST_AFTER = LIST.where(
 RETIRED = (
     select(retired.c.mask, retired.c.valid_until, retired.c.last_used_at)
     .where(retired.c.key_id == bindparam("key_id"))
-    .order_by(retired.c.seq.desc().nulls_last())
+    .order_by(retired.c.seq.desc().nulls_last(), retired.c.valid_until.desc(), retired.c.mask)
 )
 _live = (
     keys.c.revoked_at.is_(None),
@@ -150,7 +150,11 @@ IDLE_KEYS = (
 KNOWN_KEYS = select(keys.c.id).where(keys.c.id.in_(bindparam("ids", expanding=True)))
 IDLE_RETIRED = (
     select(retired.c.digest)
-    .where(retired.c.digest.in_(bindparam("digests", expanding=True)))
+    .where(
+        retired.c.digest.in_(bindparam("digests", expanding=True)),
+        # Whoever holds the key's row is the only one who takes those of its old secrets.
+        retired.c.key_id.in_(bindparam("ids", expanding=True)),
+    )
     .order_by(retired.c.digest)
     .with_for_update(skip_locked=True, key_share=True)
 )
@@ -162,6 +166,9 @@ TOUCH_KEY = (
     )
     .values(last_used_at=bindparam("at", type_=UtcTime))
 )
+_replaced_at = (
+    select(events.c.at).where(events.c.seq == retired.c.seq).correlate(retired).scalar_subquery()
+)
 TOUCH_RETIRED = (
     update(retired)
     .where(
@@ -170,6 +177,8 @@ TOUCH_RETIRED = (
             retired.c.last_used_at.is_(None),
             retired.c.last_used_at < bindparam("at", type_=UtcTime),
         ),
+        # What it was used for before that is no news, however late one hears of it.
+        or_(_replaced_at.is_(None), _replaced_at < bindparam("at", type_=UtcTime)),
     )
     .values(last_used_at=bindparam("at", type_=UtcTime))
 )

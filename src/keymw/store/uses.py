@@ -28,9 +28,10 @@ def touch(uses: Sequence[Use], connection: Connection) -> Sequence[str]:
     idle = connection.execute(sql.IDLE_KEYS, {"ids": ids}).scalars().all()
     if idle:
         connection.execute(sql.TOUCH_KEY, [{"used": each, "at": keys[each]} for each in idle])
-    old = connection.execute(sql.IDLE_RETIRED, {"digests": sorted(digests)}).scalars().all()
-    if old:
-        connection.execute(sql.TOUCH_RETIRED, [{"used": each, "at": digests[each]} for each in old])
+        wanted = {"ids": idle, "digests": sorted(digests)}
+        if old := connection.execute(sql.IDLE_RETIRED, wanted).scalars().all():
+            values = [{"used": each, "at": digests[each]} for each in old]
+            connection.execute(sql.TOUCH_RETIRED, values)
     missing = set(ids).difference(idle)
     if not missing:
         return ()

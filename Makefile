@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos model bench-hit bench-revocation bench-import screenshots clean
+.PHONY: help demo test lint chaos model bench-hit bench-last-used bench-revocation bench-import screenshots clean
 
 help:
 	@echo "make demo           see the whole product work, on real parts"
@@ -14,6 +14,7 @@ help:
 	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, a quarter of an hour)"
 	@echo "make model          every order of steps and faults in the model of the protocol (some minutes)"
 	@echo "make bench-hit      what a cache hit adds to a request"
+	@echo "make bench-last-used  what noting a key's last use adds to a cache hit"
 	@echo "make bench-revocation   how long a revoked key is still accepted"
 	@echo "make bench-import   what an import of a million keys costs (some minutes)"
 	@echo "make screenshots    the pictures of the console in docs/images, anew"
@@ -58,6 +59,9 @@ model: .venv/test
 
 bench-hit: .venv/test
 	$(BIN)/python benchmarks/hit.py
+
+bench-last-used: .venv/test
+	$(BIN)/python benchmarks/last_used.py
 
 bench-revocation: .venv/test
 	@sh .ci/servers

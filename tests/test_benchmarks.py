@@ -128,6 +128,31 @@ def test_a_fault_is_named(modules, fault, named):
         check("it", fault, GOOD, ENDED, duties=True)
 
 
+def test_last_used_compares_get_with_itself():
+    result = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "last_used.py"), "--quick"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(re.findall(r"^\| +\d+ \|(?: +-?\d+\.\d{3} \|){3}", result.stdout, re.MULTILINE)) == 3
+
+
+def test_only_the_noting_is_left_out(modules):
+    from last_used import filled, without_notes
+
+    cache, (digest,) = filled(1)
+    cache.take_uses()
+    get = without_notes()
+    assert get(cache, digest, 1.0) == cache._positives[digest].verdict
+    assert (cache.hits, cache.uses) == (1, 0)
+    assert get(cache, b"unknown", 1.0) is None
+    cache.get(digest, 1.0)
+    assert (cache.hits, cache.uses) == (2, 1)
+
+
 def test_misses_are_no_figures(modules):
     from hit_faces import KEYMW, Contender, Face
 

@@ -99,12 +99,33 @@ def test_randomness_is_the_operating_systems(monkeypatch):
     first = random_text(32)
     random.seed(1)
     assert random_text(32) != first
-    assert random_text.__defaults__ == (secrets.choice,)
-    assert generate.__defaults__ == (secrets.choice,)
+    assert random_text.__defaults__ == (secrets.token_bytes,)
+    assert generate.__defaults__ == (secrets.token_bytes,)
 
 
-def test_the_choice_is_handed_in():
-    assert generate("phs_", lambda alphabet: alphabet[-1])[:36] == "phs_" + "z" * 32
+def test_of_all_bytes_as_many_stand_for_each_character():
+    """So what is drawn is as uniform as the bytes are."""
+    drawn = random_text(248, lambda length: bytes(range(256)))
+    assert len(drawn) == 248
+    assert {digit: drawn.count(digit) for digit in DIGITS} == dict.fromkeys(DIGITS, 4)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.integers(0, 40))
+def test_bytes_are_drawn_until_there_are_enough(batches, length):
+    asked, given_out = [], iter([*batches, *[bytes(range(40))] * 2])
+
+    def token_bytes(size):
+        asked.append(size)
+        return next(given_out)
+
+    text = random_text(length, token_bytes)
+    used = [byte for batch in [*batches, *[bytes(range(40))] * 2] for byte in batch if byte < 248]
+    assert text == "".join(DIGITS[byte % 62] for byte in used[:length])
+    assert set(asked) <= {length}
+
+
+def test_the_randomness_is_handed_in():
+    assert generate("phs_", lambda length: b"\x3d" * length)[:36] == "phs_" + "z" * 32
 
 
 @given(

@@ -33,7 +33,7 @@ _ENDLESS = 400
 
 def token_of(actor, prefix="phs_"):
     """Return the secret that somebody makes in a schedule, the same one each time."""
-    return generate(prefix, Random(actor).choice)
+    return generate(prefix, Random(actor).randbytes)
 
 
 @contextmanager

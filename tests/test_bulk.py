@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import InterfaceError
 
 from either import soon
 from keymw import KeyService, Reason, Settings
@@ -394,6 +395,19 @@ async def test_a_dry_run_stores_nothing(service):
     done = await service.import_keys(rows("a", "b"), dry_run=True, partial=True)
     assert (done.stored, done.new, done.propagation) == (False, 2, None)
     assert await service.history() == []
+
+
+async def test_rows_that_cannot_be_read_are_not_the_databases_fault(service):
+    def broken(error):
+        yield row("a")
+        raise error
+
+    for error in (OSError("the disk"), InterfaceError("theirs", {}, OSError()), KeyError("x")):
+        with pytest.raises(type(error)) as raised:
+            await service.import_keys(broken(error))
+        assert raised.value is error
+    assert await service.list() == []
+    assert (await service.import_keys(rows("a"))).stored
 
 
 async def test_who_it_was_is_checked(service):

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keymw import KeyKind, ScopeCatalog
+from keymw.import_checks import check_rows
 from keymw.importing import (
     MAX_LINE,
     Draft,
     Rejection,
     Row,
-    check_rows,
     read_csv,
     read_jsonl,
 )
@@ -120,8 +120,7 @@ def test_line_ends_marks_and_blank_lines_do_not_matter(start, end):
         (b"a\rb", "it has a NUL or a carriage return in it."),
         (b"x" * 1_000_000, "it is longer than 65536 bytes."),
         (b"x" * (MAX_LINE - 1), "it has 1 cells, and the header 8."),
-        (b'"torn,,,,,,,', "its quotes do not match: a row is one line."),
-        (b'"a"b,,,,,,,', "its quotes do not match: a row is one line."),
+        (b'"a"b,,,,,,,', "its quotes do not match."),
         (b"a,b", "it has 2 cells, and the header 8."),
         (b",,,,,,,,", "it has 9 cells, and the header 8."),
     ],
@@ -130,6 +129,43 @@ def test_a_bad_line_of_csv_spoils_no_other(bad, said):
     found = csv_rows(HEADER.encode() + bad + b"\npersonal,,ann,x,d,*,,\n")
     assert found[0] == Rejection(2, None, said)
     assert [row.line for row in found] == [2, 3]
+
+
+FINE = "project_secret,1,,inner,d,endpoint:write,,"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b'project_secret,2,,"torn',
+        b'project_secret,2,,"""torn""',
+        b'project_secret,2,,"torn""',
+        b'"\xff\xfe',
+        b'"\0',
+        b'"\r',
+        b'"' + b"x" * 200_000,
+        b"x" * 200_000 + b'"',
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("end", ['",d,a:read,,', '"' + "x" * 200_000, '\0"', '","d",a:read,,'])
+def test_what_a_cell_has_in_quotes_is_never_read_as_rows(start, end):
+    """A label is what customers write, and could make them a key of another project."""
+    fine = FINE.encode()
+    lines = [HEADER.strip().encode(), start, fine, b"", b'""', fine, end.encode(), fine, b""]
+    found = csv_rows(b"\n".join(lines))
+    assert found[0] == Rejection(2, None, "its quotes close in line 7 only: a row is one line.")
+    assert [row.line for row in found] == [2, 8]
+    assert isinstance(found[1], Row)
+
+
+def test_what_follows_quotes_that_never_close_is_not_read():
+    text = f'{HEADER}{FINE}\npersonal,,ann,"x,d,*,,\n{FINE}\n{FINE}\n'
+    (row, torn) = csv_rows(text)
+    assert (row.line, torn) == (
+        2,
+        Rejection(3, None, "its quotes do not close: a row is one line."),
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +199,9 @@ COLUMNS = "the columns are kind, project or user, label, digest, scopes, mask, e
         ("kind,project", f"it lacks label, digest, scopes: {COLUMNS}"),
         ("kind,project,project_id,label,digest,scopes", "a column stands twice in it."),
         (f"project_secret,{HEX}", f"there is no column 'project_secret': {COLUMNS}"),
-        ('"kind', "its quotes do not match: a row is one line."),
+        ('"kind', "its quotes do not close: a row is one line."),
+        ('"kind\n",project', "its quotes close in line 2 only: a row is one line."),
+        ('"kind"s,project', "its quotes do not match."),
     ],
 )
 def test_a_wrong_header_ends_it(header, said):
@@ -201,12 +239,8 @@ def test_a_csv_file_has_a_header():
         ({"scopes": ["*"]}, "scopes", "a project secret key cannot hold '*'"),
         ({"mask": "x" * 65}, "mask", "give up to 64 printable"),
         ({"mask": "\n"}, "mask", "give up to 64 printable"),
-        ({"digest": digest(b"itself").hex(), "mask": "itself"}, "mask", "it is the secret itself"),
-        (
-            {"digest": digest(b"itself").hex(), "label": "itself"},
-            "label",
-            "it is the secret itself",
-        ),
+        ({"scopes": {"endpoint:read": True}}, "scopes", "give a list of scopes."),
+        ({"mask": "x" * 32}, "mask", "it shows too much of the secret"),
         ({"expires_at": "soon"}, "expires_at", "write it as 2030-01-31T12:00:00Z."),
         ({"expires_at": 7}, "expires_at", "write it as 2030-01-31T12:00:00Z."),
         ({"expires_at": "2030-01-31T12:00:00"}, "expires_at", "give a time with its time zone."),
@@ -217,6 +251,19 @@ def test_a_csv_file_has_a_header():
 def test_a_row_that_cannot_be_a_key(changes, field, said):
     found, reason = refused(**changes)
     assert (found, reason[: len(said)]) == (field, said)
+
+
+@pytest.mark.parametrize("column", ["mask", "label", "project"])
+@pytest.mark.parametrize(
+    "text", ["it-se.lf_9", "(it-se.lf_9)", "secret: it-se.lf_9", "x it-se.lf_9 y"]
+)
+def test_the_secret_itself_is_not_stored(column, text):
+    field, reason = refused(**{"digest": digest(b"it-se.lf_9").hex(), column: text})
+    assert field == ("project_id" if column == "project" else column)
+    assert reason == "it holds the secret itself, which must not be stored."
+    changes = {"kind": "personal", "project": None, "user": text}
+    field, _ = refused(digest=digest(b"it-se.lf_9").hex(), **changes)
+    assert field == "user_id"
 
 
 def test_a_catalog_holds():
@@ -234,6 +281,24 @@ def test_no_reason_repeats_a_secret(column):
         assert len(reason) <= 300
         _, reason = refused(**{value: "x"})
         assert value[5:] not in reason
+
+
+@pytest.mark.parametrize("column", ["kind", "scopes", "unknown"])
+def test_no_reason_repeats_a_secret_of_another_form(column):
+    for token in ("old-0123_abcd.wxyz", "QmFzZTY0+secret/9==", "a" * 15 + "1", "x" * 32):
+        changes = {token: "x"} if column == "unknown" else {column: token}
+        if column == "scopes":
+            changes = {"scopes": [token]}
+        _, reason = refused(**changes)
+        assert "***" in reason
+        assert token not in reason
+
+
+def test_long_names_are_told():
+    assert (
+        "'feature_flag_definition:delete' is not a scope"
+        in refused(scopes=["feature_flag_definition:delete"])[1]
+    )
 
 
 def test_rows_are_mappings():

@@ -32,6 +32,7 @@ LAYERS = (
         "inputs",
         "drafts",
         "importing",
+        "import_checks",
     ),
     ("clock", "ports"),
     ("cache", "store"),

@@ -1,8 +1,10 @@
-"""Keys that were made elsewhere, many at once: how rows are read, and what is refused of them.
+"""Keys that were made elsewhere, many at once: how files of them are read, and what is reported.
 
-A row is one line, in CSV too, so that a torn quote spoils its own line and not the rest of the
-file. Nothing here raises over a row: it becomes a draft, or a rejection that says where, what and
-why. A reason never repeats what may be a secret.
+Nothing here raises over a row: it is read, or becomes a rejection that says where, what and why. A
+reason never repeats what may be a secret.
+
+A row is one line. In CSV a quoted cell may go on over several, and labels are what customers write:
+so what is quoted is never read as rows, even if that costs the rest of a file with a torn quote.
 """
 
 from __future__ import annotations
@@ -10,21 +12,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from keymw.drafts import imported_key
-from keymw.errors import InvalidInput
-from keymw.scopes import check_grant
-from keymw.tokens import digest_of, parse_digest
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from keymw.model import Key, Propagation
-    from keymw.scopes import ScopeCatalog
 
 #: Bytes of a line at the most: many times what a row can need.
 MAX_LINE = 65_536
@@ -33,10 +27,14 @@ MAX_SHOWN = 100
 
 _REQUIRED = ("kind", "label", "digest", "scopes")
 _OPTIONAL = ("project_id", "user_id", "mask", "expires_at")
-_ALIASES = {"project": "project_id", "user": "user_id"}
+#: Shorter names of columns.
+ALIASES = {"project": "project_id", "user": "user_id"}
 _COLUMNS = "kind, project or user, label, digest, scopes, mask, expires_at"
+_ONE = "a row is one line."
 _MAX_REASON = 300
-_SECRET = re.compile(r"[0-9A-Za-z]{32,}")
+#: What may be a secret, or most of one: other tokens are shorter than keymw's.
+_LONG = re.compile(r"[0-9A-Za-z_\-.~+/=]{16,}")
+_TOO_LONG = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +83,29 @@ class ImportReport:
 
 def reject(line: int, name: str | None, reason: str) -> Rejection:
     """Return a rejection that repeats nothing secret and nothing endless."""
-    return Rejection(line, name, _SECRET.sub("***", reason)[:_MAX_REASON])
+    return Rejection(line, name, _LONG.sub(_veil, reason)[:_MAX_REASON])
+
+
+def _veil(found: re.Match[str]) -> str:
+    """Return a word, if it is none that could be a secret: long names have no digits."""
+    word = found[0]
+    return "***" if len(word) >= _TOO_LONG or any(map(str.isdigit, word)) else word
 
 
 def read_csv(file: BinaryIO) -> Iterator[Row | Rejection]:
     """Read comma-separated rows under a line with the names of their columns, in UTF-8."""
     columns: list[str] = []
-    for line in _lines(file):
-        read = line if isinstance(line, Rejection) else _cells(*line)
-        if isinstance(read, Rejection):
-            yield read
+    for line in _unquoted(_lines(file)):
+        cells = line if isinstance(line, Rejection) else _cells(line)
+        if isinstance(cells, Rejection):
+            yield cells
             if not columns:
                 return
             continue
-        number, cells = read
+        number = line.line
         if not columns:
-            columns = [_ALIASES.get(cell.strip(), cell.strip()) for cell in cells]
-            problem = _wrong_names(columns)
+            columns = [ALIASES.get(cell.strip(), cell.strip()) for cell in cells]
+            problem = wrong_names(columns)
             if problem:
                 yield reject(number, None, problem)
                 return
@@ -121,12 +125,12 @@ def read_csv(file: BinaryIO) -> Iterator[Row | Rejection]:
 def read_jsonl(file: BinaryIO) -> Iterator[Row | Rejection]:
     """Read JSON Lines: an object a line, in UTF-8."""
     for line in _lines(file):
-        if isinstance(line, Rejection):
-            yield line
+        number = line.line
+        if line.problem:
+            yield reject(number, None, line.problem)
             continue
-        number, text = line
         try:
-            values = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+            values = json.loads(line.text, object_pairs_hook=_unique, parse_constant=_no_number)
         except _TwiceNamed as error:
             yield reject(number, None, f"{error.args[0]!r} stands twice in it.")
         except json.JSONDecodeError as error:
@@ -147,72 +151,7 @@ READERS: Mapping[str, Callable[[BinaryIO], Iterator[Row | Rejection]]] = {
 }
 
 
-def check_rows(
-    rows: Iterable[Row | Rejection | Mapping[str, object]],
-    now: datetime,
-    actor: str | None,
-    catalog: ScopeCatalog | None,
-) -> Iterator[Draft | Rejection]:
-    """Return, for each row, what is to be stored or why not; plain mappings count as lines."""
-    for number, row in enumerate(rows, 1):
-        if isinstance(row, Rejection):
-            yield row
-            continue
-        if not isinstance(row, Row):
-            if not isinstance(row, Mapping):
-                raise TypeError(f"rows: give mappings, not {type(row).__name__}.")
-            row = Row(number, row)  # noqa: PLW2901 - the same, with its number
-        try:
-            yield _draft(row, now, actor, catalog)
-        except InvalidInput as error:
-            reason = str(error).removeprefix(f"{error.field}: ")
-            yield reject(row.line, error.field or None, reason)
-
-
-def _draft(row: Row, now: datetime, actor: str | None, catalog: ScopeCatalog | None) -> Draft:
-    values = {_ALIASES.get(name, name): value for name, value in row.values.items()}
-    if len(values) < len(row.values):
-        raise InvalidInput("", "a column stands twice in it.")
-    problem = _wrong_names([name for name, value in values.items() if value is not None])
-    if problem:
-        raise InvalidInput("", problem)
-    kind = _text(values, "kind") or ""
-    key = imported_key(
-        now,
-        kind,
-        _text(values, "label") or "",
-        _time(values.get("expires_at")),
-        actor,
-        project_id=_text(values, "project_id"),
-        user_id=_text(values, "user_id"),
-        mask=_text(values, "mask") or "",
-    )
-    digest = parse_digest(_text(values, "digest") or "")
-    for name, shown in (("mask", key.mask), ("label", key.label)):
-        if digest_of(shown) == digest:
-            raise InvalidInput(name, "it is the secret itself, which must not be stored.")
-    scopes = check_grant(key.kind, values["scopes"], catalog)  # type: ignore[arg-type]
-    return Draft(row.line, replace(key, scopes=scopes), digest)
-
-
-def _text(values: Mapping[str, object], name: str) -> str | None:
-    """Return a string, for a number may be written in many ways and an id in one."""
-    value = values.get(name)
-    if value is not None and not isinstance(value, str):
-        raise InvalidInput(name, f"give a string, not {type(value).__name__}.")
-    return value
-
-
-def _time(value: object) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return value
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        raise InvalidInput("expires_at", "write it as 2030-01-31T12:00:00Z.") from None
-
-
-def _wrong_names(names: list[str]) -> str:
+def wrong_names(names: list[str]) -> str:
     """Say what is wrong with the names of columns; nothing, if they are right."""
     unknown = [name for name in names if name not in (*_REQUIRED, *_OPTIONAL)]
     missing = [name for name in _REQUIRED if name not in names]
@@ -225,34 +164,65 @@ def _wrong_names(names: list[str]) -> str:
     return ""
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, str] | Rejection]:
-    """Return the lines that are not blank, with their numbers."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    line: int
+    text: str = field(default="", repr=False)
+    #: Why it cannot be read.
+    problem: str = ""
+    #: Whether quotes open in it that do not close, or the other way round.
+    is_torn: bool = False
+
+
+def _lines(file: BinaryIO) -> Iterator[_Line]:
+    """Return the lines that are not blank."""
     number = 0
     while raw := file.readline(MAX_LINE + 1):
         number += 1
+        quotes = raw.count(b'"')
         if len(raw) > MAX_LINE:
             while raw and not raw.endswith(b"\n"):
                 raw = file.readline(MAX_LINE)
-            yield reject(number, None, f"it is longer than {MAX_LINE} bytes.")
+                quotes += raw.count(b'"')
+            problem = f"it is longer than {MAX_LINE} bytes."
+            yield _Line(number, problem=problem, is_torn=quotes % 2 == 1)
             continue
         if number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
+        text = problem = ""
         try:
             text = raw.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
-            yield reject(number, None, "it is not UTF-8.")
-            continue
+            problem = "it is not UTF-8."
         if "\0" in text or "\r" in text:
-            yield reject(number, None, "it has a NUL or a carriage return in it.")
-        elif text.strip(" \t"):
-            yield number, text
+            problem = "it has a NUL or a carriage return in it."
+        if problem or text.strip(" \t"):
+            yield _Line(number, text, problem, is_torn=quotes % 2 == 1)
 
 
-def _cells(number: int, text: str) -> tuple[int, list[str]] | Rejection:
+def _unquoted(lines: Iterator[_Line]) -> Iterator[_Line | Rejection]:
+    """Return the lines that are rows; those that a quoted cell reaches over are one rejection."""
+    opened = 0
+    for line in lines:
+        if opened:
+            if line.is_torn:
+                yield reject(opened, None, f"its quotes close in line {line.line} only: {_ONE}")
+                opened = 0
+        elif line.is_torn:
+            opened = line.line
+        elif line.problem:
+            yield reject(line.line, None, line.problem)
+        else:
+            yield line
+    if opened:
+        yield reject(opened, None, f"its quotes do not close: {_ONE}")
+
+
+def _cells(line: _Line) -> list[str] | Rejection:
     try:
-        return number, next(csv.reader([text], strict=True))
+        return next(csv.reader([line.text], strict=True))
     except csv.Error:
-        return reject(number, None, "its quotes do not match: a row is one line.")
+        return reject(line.line, None, "its quotes do not match.")
 
 
 class _TwiceNamed(ValueError):  # noqa: N818 - it never leaves this module

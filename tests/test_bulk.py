@@ -14,7 +14,7 @@ from keymw import KeyService, Reason, Settings
 from keymw.errors import InvalidInput, NotMigrated, StoreUnavailable
 from keymw.importing import MAX_SHOWN, Draft, Rejection
 from keymw.ports import Invalidation
-from keymw.store import bulk
+from keymw.store import bulk, staged_copy
 from keymw.tokens import digest, generate
 from stores import (
     NOW,
@@ -34,7 +34,7 @@ SIZES = {"small": 2000, "large": 0}
 
 @pytest.fixture(params=SIZES.values(), ids=SIZES)
 def size(request, monkeypatch):
-    monkeypatch.setattr(bulk, "_SMALL", request.param)
+    monkeypatch.setattr(staged_copy, "_SMALL", request.param)
 
 
 @pytest.fixture(params=["memory", *RUNNERS])
@@ -188,7 +188,7 @@ class TestStoreContract:
 
 def overtaking(monkeypatch, change, times=1):
     """Have somebody change something after each check, before what was checked is stored."""
-    copy, left = bulk._copy, [times]
+    copy, left = bulk.copy, [times]
 
     def overtaken(connection, found):
         if left[0]:
@@ -198,7 +198,7 @@ def overtaking(monkeypatch, change, times=1):
             thread.join()
         return copy(connection, found)
 
-    monkeypatch.setattr(bulk, "_copy", overtaken)
+    monkeypatch.setattr(bulk, "copy", overtaken)
 
 
 @pytest.fixture
@@ -273,8 +273,8 @@ class TestOvertaken:
             assert {event.action for event in keys.history()} == {"issued"}
 
     def test_numbers_that_others_have_come_to(self, other, database_url, monkeypatch):
-        monkeypatch.setattr(bulk, "_SMALL", 0)
-        monkeypatch.setattr(bulk, "_ROOM", 0)
+        monkeypatch.setattr(staged_copy, "_SMALL", 0)
+        monkeypatch.setattr(staged_copy, "_ROOM", 0)
 
         def issue():
             other.issue_project_key("9", "other", ["endpoint:read"])
@@ -286,23 +286,23 @@ class TestOvertaken:
 
 
 def test_others_change_keys_while_a_large_import_is_copied(postgres_url, monkeypatch):
-    monkeypatch.setattr(bulk, "_SMALL", 0)
+    monkeypatch.setattr(staged_copy, "_SMALL", 0)
     with KeyService(postgres_url) as keys, KeyService(postgres_url) as other:
         keys.migrate()
         issued = other.issue_project_key("9", "other", ["endpoint:read"])
         asked = []
 
-        execute = bulk.Connection.execute
+        execute = staged_copy.Connection.execute
 
         def watched(self, statement, *arguments, **options):
-            if statement is bulk._MOVE:
+            if statement is staged_copy._MOVE:
                 # All rows have been copied, and the counter has not been taken yet.
                 thread = threading.Thread(target=lambda: asked.append(other.revoke(issued.key.id)))
                 thread.start()
                 thread.join()
             return execute(self, statement, *arguments, **options)
 
-        monkeypatch.setattr(bulk.Connection, "execute", watched)
+        monkeypatch.setattr(staged_copy.Connection, "execute", watched)
         assert keys.import_keys(rows("a", "b")).stored
         assert len(asked) == 1
         actions = [event.action for event in keys.history()]

@@ -20,6 +20,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._sockets = []
         self._falls_silent_in = None
+        self._hangs_up = False
         #: Connections so far.
         self.accepted = 0
         #: What clients have sent: one for each time that they spoke.
@@ -37,8 +38,13 @@ class Proxy:
         else:
             self._open.clear()
 
+    def hang_up(self):
+        """From now on pass on what clients say, and hang up where they wait for the answer."""
+        self._hangs_up = True
+
     def speak(self):
         self._falls_silent_in = None
+        self._hangs_up = False
         self._open.set()
 
     def close(self):
@@ -69,7 +75,7 @@ class Proxy:
                 server = self._keep(socket.socket(socket.AF_UNIX))
                 server.connect(self._target)
                 self._start(self._pass_on, client, server, self._count)
-                self._start(self._pass_on, server, client, lambda: None)
+                self._start(self._pass_on, server, client, self._hang_up_perhaps)
 
     def _count(self):
         with self._lock:
@@ -78,6 +84,10 @@ class Proxy:
                 self._falls_silent_in -= 1
                 if self._falls_silent_in == 0:
                     self._open.clear()
+
+    def _hang_up_perhaps(self):
+        if self._hangs_up:
+            raise ConnectionAbortedError
 
     def _pass_on(self, source, sink, note):
         with contextlib.suppress(OSError):

@@ -1,16 +1,19 @@
-"""PostgreSQL ends in the middle of an import, or somebody else is in its way."""
+"""A database ends in the middle of an import, or somebody else is in its way."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import sqlite3
 import threading
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from conftest import eventually
+from keymw import KeyService, Settings
 from keymw.errors import StoreUnavailable
 from keymw.store import staged_checks, staged_copy, staging
 from keymw.tokens import digest, generate
@@ -193,3 +196,52 @@ async def test_a_deadlock_is_tried_again(services, postgres_url, monkeypatch):
     assert (done.stored, done.new, done.rejected) == (True, 1, 1)
     assert done.rejections[0].reason == "the project already has a key with this label."
     assert {key.label for key in await service.list()} == {"free", "taken"}
+
+
+@pytest.fixture
+def held(migrated_url, monkeypatch):
+    """Somebody has SQLite's lock when an import wants it, until a function says something else."""
+    execute, wanted = staging.Connection.exec_driver_sql, []
+    with contextlib.closing(
+        sqlite3.connect(migrated_url.removeprefix("sqlite:///"), isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        hold = [lambda: None, lambda: None, other.rollback]
+
+        def watched(self, statement):
+            if statement == "BEGIN IMMEDIATE":
+                hold[len(wanted)]()
+                wanted.append(statement)
+            return execute(self, statement)
+
+        monkeypatch.setattr(staging.Connection, "exec_driver_sql", watched)
+        yield hold
+
+
+def test_sqlites_lock_is_waited_for_longer_than_a_change_waits(migrated_url, held):
+    with KeyService(migrated_url, settings=Settings(store_timeout=0.05)) as keys:
+        assert keys.import_keys(rows("a", "b")).new == 2
+        assert len(keys.list()) == 2
+
+
+def test_whoever_waits_for_sqlites_lock_can_be_stopped(migrated_url, held):
+    def stop():
+        raise KeyboardInterrupt
+
+    held[1] = stop
+    with KeyService(migrated_url, settings=Settings(store_timeout=0.05)) as keys:
+        with pytest.raises(KeyboardInterrupt):
+            keys.import_keys(rows("a", "b"))
+        assert keys.list() == []
+
+
+def test_a_disk_that_fails(migrated_url, held):
+    def forbid():
+        raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
+
+    held[0] = forbid
+    with (
+        KeyService(migrated_url) as keys,
+        pytest.raises(StoreUnavailable, match=r"make room where its file is\. Nothing was stored"),
+    ):
+        keys.import_keys(rows("a"))

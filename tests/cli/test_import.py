@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 
+import psycopg
 import pytest
 
-from cli.driving import ISSUE, Cli, assert_one_line, program
+from cli.driving import ISSUE, Cli, assert_one_line, program, through_shell
+from conftest import eventually, unmeasured
 from keymw.tokens import digest, generate, mask
 
 HEADER = "kind,project,label,digest,scopes,mask"
@@ -103,6 +107,18 @@ def test_rejected_rows_are_reported_and_nothing_is_stored(run):
     assert run.reason(good) is None
 
 
+def test_a_dry_run_says_what_would_be_done(run):
+    text = f"{json_row('a', generate('phs_'))}\n[]\n"
+    for flags, said in (
+        ([], "Nothing would be stored, of 1 key that could be"),
+        (["--partial"], "1 key would be stored"),
+    ):
+        result = run("import", "--dry-run", *flags, stdin=text)
+        assert result.exit_code == 1
+        assert result.stdout == f"{said}; 0 there already; 1 rejected.\n"
+    assert run.stored() == ([], [])
+
+
 def test_a_dry_run(run):
     token = generate("phs_")
     result = run.done("import", "--dry-run", stdin=json_row("a", token))
@@ -150,6 +166,92 @@ def test_secrets_in_the_wrong_place_are_not_shown(run):
     result = run("import", "--json", stdin=text)
     assert result.exit_code == 1
     assert token[4:] not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_a_report_that_cannot_be_written(run, sqlite_url, tmp_path, flag):
+    token = generate("phs_")
+    file = tmp_path / "keys.csv"
+    file.write_text(csv_file(csv_row("a", token)))
+    arguments = ["import", str(file), *flag]
+    result = through_shell('"$@" >/dev/full', *arguments, KEYMW_DATABASE_URL=sqlite_url)
+    assert assert_one_line(result, 1) == (
+        "keymw: 1 key stored, but the report could not be written (No space left on device).\n"
+    )
+    result = through_shell('"$@" | true', *arguments, KEYMW_DATABASE_URL=sqlite_url)
+    assert (result.stdout, result.stderr) == ("", "")
+    assert run.reason(token) is None
+
+
+def test_closed_streams(run, sqlite_url, tmp_path):
+    token = generate("phs_")
+    file = tmp_path / "keys.csv"
+    file.write_text(csv_file(csv_row("a", token), "torn"))
+    result = through_shell('"$@" <&-', "import", KEYMW_DATABASE_URL=sqlite_url)
+    assert "standard input is closed: name a file" in assert_one_line(result, 1)
+    arguments = ["import", str(file), "--partial"]
+    result = through_shell('"$@" 2>&-', *arguments, KEYMW_DATABASE_URL=sqlite_url)
+    assert (result.returncode, result.stdout) == (
+        1,
+        f"1 key stored; 0 there already; 1 rejected.\n{WITHIN}",
+    )
+    assert run.reason(token) is None
+
+
+STOPPED = (
+    "keymw: stopped: none of the keys was stored, or all if it was at the very end: repeat it.\n"
+)
+
+
+@contextlib.contextmanager
+def importing(url, *arguments):
+    with subprocess.Popen(
+        [sys.executable, "-m", "keymw", "import", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=unmeasured({**os.environ, "KEYMW_DATABASE_URL": url}),
+    ) as process:
+        yield process
+
+
+def assert_stopped(process):
+    process.send_signal(signal.SIGINT)
+    # Not `communicate`, which would close its standard input.
+    assert process.wait(30) == 1
+    assert (process.stdout.read(), process.stderr.read()) == ("", STOPPED)
+
+
+def test_it_is_stopped_while_it_reads(database_url):
+    run = Cli(database_url)
+    run.done("migrate")
+    text = csv_file(*[csv_row(f"label {number}", generate("phs_")) for number in range(2500)])
+    with importing(database_url) as process:
+        # More than a pipe holds: it has read most of it when all is written.
+        process.stdin.write(text)
+        process.stdin.flush()
+        assert_stopped(process)
+    assert run.stored() == ([], [])
+
+
+def test_it_is_stopped_while_it_waits_for_others(postgres_url, tmp_path):
+    run = Cli(postgres_url)
+    run.done("migrate")
+    file = tmp_path / "keys.csv"
+    file.write_text(csv_file(csv_row("a", generate("phs_"))))
+    waiting = (
+        "SELECT wait_event_type FROM pg_stat_activity"
+        " WHERE application_name = 'keymw' AND query LIKE 'UPDATE keymw_counter%'"
+    )
+    with psycopg.connect(postgres_url) as other, psycopg.connect(postgres_url) as looking:
+        looking.autocommit = True
+        other.execute("UPDATE keymw_counter SET value = value + 1")
+        with importing(postgres_url, str(file)) as process:
+            eventually(lambda: looking.execute(waiting).fetchall() == [("Lock",)], patience=30)
+            assert_stopped(process)
+        other.rollback()
+    assert run.stored() == ([], [])
 
 
 def test_nothing_to_read(run, tmp_path):

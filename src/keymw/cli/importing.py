@@ -66,13 +66,14 @@ def import_keys(
         read = READERS[form or _recognize(path, file)]
         with _bar() as bar:
             rows = _watched(read(file), file, bar)
-            report = keys.import_keys(rows, partial=partial, dry_run=dry_run, actor=actor)
-    if as_json:
-        told = report.propagation
-        shown = None if told is None else out.spread(told)
-        out.document(out.values(report) | {"propagation": shown})
-    else:
-        _print(report, dry_run=dry_run)
+            with _stopped_in_time():
+                report = keys.import_keys(rows, partial=partial, dry_run=dry_run, actor=actor)
+    done = _say(report, dry_run=dry_run, would_store=partial or not report.rejected)
+    try:
+        _print(report, done, as_json=as_json)
+    except OSError as error:
+        lost = f"{done}, but the report could not be written"
+        raise OSError(error.errno, f"{lost} ({error.strerror})") from error
     if report.rejected:
         raise click.exceptions.Exit(1)
 
@@ -102,6 +103,17 @@ def _recognize(path: str, file: io.BufferedReader[Any]) -> str:
     if not start:
         raise ValueError("import: it is empty: give CSV or JSON Lines, or say --format.")
     return "jsonl" if start.startswith(b"{") else "csv"
+
+
+@contextmanager
+def _stopped_in_time() -> Iterator[None]:
+    """Say what a key on the keyboard has stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise ValueError(
+            "stopped: none of the keys was stored, or all if it was at the very end: repeat it."
+        ) from None
 
 
 def _bar() -> Progress:
@@ -142,19 +154,27 @@ def _size(file: io.BufferedReader[Any]) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _print(report: ImportReport, *, dry_run: bool) -> None:
+def _say(report: ImportReport, *, dry_run: bool, would_store: bool) -> str:
+    if report.stored:
+        return f"{_rows(report.new)} stored"
+    if dry_run and would_store:
+        return f"{_rows(report.new)} would be stored"
+    tense = "would be" if dry_run else "was"
+    return f"Nothing {tense} stored, of {_rows(report.new)} that could be"
+
+
+def _print(report: ImportReport, done: str, *, as_json: bool) -> None:
+    if as_json:
+        told = report.propagation
+        shown = None if told is None else out.spread(told)
+        out.document(out.values(report) | {"propagation": shown})
+        return
     for each in report.rejections:
         column = "" if each.field is None else f"{each.field}: "
         out.complain(f"line {each.line}: {column}{each.reason}")
     more = report.rejected - len(report.rejections)
     if more:
         out.complain(f"and {more} more.")
-    if dry_run:
-        done = f"{_rows(report.new)} would be stored"
-    elif report.stored:
-        done = f"{_rows(report.new)} stored"
-    else:
-        done = f"Nothing was stored, of {_rows(report.new)} that could be"
     click.echo(f"{done}; {report.known} there already; {report.rejected} rejected.")
     if report.propagation is not None:
         click.echo(spread_line(report.propagation, "takes them"))

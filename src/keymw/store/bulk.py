@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: How often an import is checked again that others have overtaken.
 _ATTEMPTS = 3
-#: Milliseconds that SQLite may wait for its lock: as good as for ever.
-_NO_TIMEOUT = 2**31 - 1
 
 
 def import_keys(
@@ -38,11 +36,7 @@ def import_keys(
 ) -> Imported:
     """Store the drafts that are new, in one transaction, if that is wanted; see `ports.Store`."""
     is_sqlite = connection.dialect.name == "sqlite"
-    timeout = 0
-    if is_sqlite:
-        timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_NO_TIMEOUT}")
-    else:
+    if not is_sqlite:
         connection = connection.execution_options(isolation_level="READ COMMITTED")
         connection.exec_driver_sql("SET statement_timeout = 0")
         connection.exec_driver_sql("SET lock_timeout = 0")
@@ -58,7 +52,6 @@ def import_keys(
         if is_sqlite:
             connection.rollback()
             connection.exec_driver_sql("DROP TABLE IF EXISTS temp.keymw_import")
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
             connection.commit()
         else:
             # With it go the table and the timeouts.

@@ -28,7 +28,7 @@ from keymw.policy import key_entity
 from keymw.ports import Invalidation
 from keymw.store.faults import translate
 from keymw.store.schema import counter, events, keys, retired
-from keymw.store.staging import COPIED, begin, is_new, staged
+from keymw.store.staging import COPIED, begin_change, is_new, staged
 
 if TYPE_CHECKING:
     from keymw.store.staged_checks import Findings
@@ -94,7 +94,7 @@ def copy(connection: Connection, found: Findings) -> Invalidation:
     """Store what is new and commit. Returns the last change, which stands for all of them."""
     is_small = found.new <= _SMALL or connection.dialect.name == "sqlite"
     try:
-        begin(connection, "BEGIN IMMEDIATE")
+        begin_change(connection)
         if is_small:
             last = connection.execute(_TAKE, {"size": found.new}).scalar_one()
         else:

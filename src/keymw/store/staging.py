@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     insert,
 )
+from sqlalchemy.exc import OperationalError
 
 from keymw.errors import NotMigrated
 from keymw.ports import Update
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Rows that are handed to the database at once.
 _BATCH = 2000
+#: SQLite's code for a lock that somebody else has.
+_BUSY = 5
 
 #: The table: of each row the key that it would be, and what has been found out about it.
 staged = Table(
@@ -95,10 +98,23 @@ def _to_row(place: int, draft: Draft) -> dict[str, Any]:
     return {name: row[name] for name in COPIED if name != "digest"} | own
 
 
-def begin(connection: Connection, how: str = "BEGIN") -> None:
+def begin(connection: Connection) -> None:
     """Begin a transaction: of SQLite's, which keymw has in AUTOCOMMIT mode."""
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(how)
+        connection.exec_driver_sql("BEGIN")
+
+
+def begin_change(connection: Connection) -> None:
+    """Begin a transaction that changes what others see, however long they keep SQLite's lock."""
+    while connection.dialect.name == "sqlite":
+        # Asked for again and again: while SQLite waits, Ctrl-C does not reach Python.
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != _BUSY:
+                raise
+        else:
+            return
 
 
 def position(connection: Connection) -> int:

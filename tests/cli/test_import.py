@@ -9,13 +9,16 @@ import pty
 import signal
 import subprocess
 import sys
+from wsgiref.util import setup_testing_defaults
 
 import psycopg
 import pytest
 
 from cli.driving import ISSUE, Cli, assert_one_line, program, through_shell
 from conftest import eventually, unmeasured
+from keymw import KeyService
 from keymw.tokens import digest, generate, mask
+from keymw.wsgi import KeyAuthMiddleware
 
 HEADER = "kind,project,label,digest,scopes,mask"
 WITHIN = "Redis is not configured: within 5 s every process takes them.\n"
@@ -252,6 +255,54 @@ def test_it_is_stopped_while_it_waits_for_others(postgres_url, tmp_path):
             assert_stopped(process)
         other.rollback()
     assert run.stored() == ([], [])
+
+
+def test_the_same_keys_from_two_files_at_once(database_url, tmp_path):
+    Cli(database_url).done("migrate")
+    rows = [csv_row(f"label {number}", generate("phs_")) for number in range(2500)]
+    for name, given in (("one", rows), ("two", rows[::-1])):
+        (tmp_path / name).write_text(csv_file(*given))
+    with (
+        importing(database_url, str(tmp_path / "one"), "--json") as one,
+        importing(database_url, str(tmp_path / "two"), "--json") as two,
+    ):
+        said = [json.loads(process.stdout.read()) for process in (one, two)]
+        assert [process.stderr.read() for process in (one, two)] == ["", ""]
+    assert [(each["stored"], each["new"] + each["known"]) for each in said] == [(True, 2500)] * 2
+    assert sum(each["new"] for each in said) == 2500
+    with KeyService(database_url) as keys:
+        assert len(keys.list()) == 2500
+        numbers = [event.seq for event in keys.history(limit=1000)]
+        assert numbers == list(range(numbers[0], numbers[0] - 1000, -1))
+
+
+@pytest.mark.parametrize("with_redis", [False, True], ids=["feed", "redis"])
+def test_a_running_app_that_has_just_refused_a_key_takes_it(
+    migrated_url, redis_url, with_redis, tmp_path
+):
+    token = generate("phs_")
+    redis = redis_url if with_redis else None
+
+    def view(environ, start_response):
+        start_response("204 No Content", [])
+        return [environ["keymw.principal"].display_name.encode()]
+
+    def status():
+        environ = {"HTTP_AUTHORIZATION": f"Bearer {token}"}
+        setup_testing_defaults(environ)
+        said = []
+        b"".join(app(environ, lambda status, headers, info=None: said.append(status)))
+        return said[0][:3]
+
+    file = tmp_path / "keys.csv"
+    file.write_text(csv_file(csv_row("a", token)))
+    with KeyService(migrated_url, redis=redis) as keys:
+        app = KeyAuthMiddleware(view, keys)
+        eventually(lambda: status() == "401" and keys.stats().l1_negative_hits)
+        result = Cli(migrated_url, redis).done("import", str(file))
+        bound = 1 if with_redis else 5
+        assert f"within {bound} s every process takes them" in result.stdout
+        eventually(lambda: status() == "204", patience=bound)
 
 
 def test_nothing_to_read(run, tmp_path):

@@ -198,6 +198,23 @@ async def test_a_deadlock_is_tried_again(services, postgres_url, monkeypatch):
     assert {key.label for key in await service.list()} == {"free", "taken"}
 
 
+async def test_a_large_import_that_another_has_come_past(services, postgres_url, monkeypatch):
+    service = services(postgres_url)
+    await service.migrate()
+    monkeypatch.setattr(staged_copy, "_ROOM", 10)
+
+    def come_past():
+        monkeypatch.setattr(staged_copy, "_ROOM", 1000)
+        with KeyService(postgres_url) as other:
+            assert other.import_keys(rows("c", "d")).new == 2
+
+    at(monkeypatch, staged_copy._MOVE, come_past)
+    assert (await service.import_keys(rows("a", "b"))).new == 2
+    log = await service.history()
+    assert [event.seq for event in log] == [2004, 2003, 1002, 1001]
+    assert [event.after["label"] for event in log] == ["b", "a", "d", "c"]
+
+
 @pytest.fixture
 def held(migrated_url, monkeypatch):
     """Somebody has SQLite's lock when an import wants it, until a function says something else."""

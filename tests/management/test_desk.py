@@ -11,9 +11,7 @@ from keymw.errors import VersionConflict
 from keymw.management.desk import Desk
 from keymw.management.problems import Forbidden, NotFound
 
-CALLER = UserPrincipal(
-    "key_me", "user-7", "desk", frozenset({"api_key:write", "endpoint:write", "batch:read"})
-)
+SCOPES = frozenset({"api_key:write", "endpoint:write", "batch:read"})
 
 
 class Meddled:
@@ -36,11 +34,17 @@ class Meddled:
 
 
 @pytest.fixture
+async def caller(akeys):
+    key = (await akeys.issue_personal_key("user-7", "desk", SCOPES)).key
+    return UserPrincipal(key.id, "user-7", "desk", SCOPES)
+
+
+@pytest.fixture
 async def issued(akeys):
     return await akeys.issue_project_key("2", "ci", ["endpoint:read"], actor="user-9")
 
 
-async def test_what_a_key_is_given_meanwhile_is_judged_too(akeys, issued):
+async def test_what_a_key_is_given_meanwhile_is_judged_too(akeys, caller, issued):
     """Or else a roll would show the secret of a key that holds more than the caller."""
     times = 0
 
@@ -49,27 +53,27 @@ async def test_what_a_key_is_given_meanwhile_is_judged_too(akeys, issued):
         times += 1
         await akeys.update(key_id, scopes=["endpoint:read", "flag:write"])
 
-    desk = Desk(Meddled(akeys, give_more), CALLER)
+    desk = Desk(Meddled(akeys, give_more), caller)
     with pytest.raises(Forbidden, match="flag:write"):
         await desk.roll("2", issued.key.id)
     assert times == 1
     assert (await akeys.get(issued.key.id)).last_rolled_at is None
 
 
-async def test_a_change_that_others_overtake_is_made_on_what_they_left(akeys, issued):
+async def test_a_change_that_others_overtake_is_made_on_what_they_left(akeys, caller, issued):
     labels = iter(["one", "two"])
 
     async def rename(key_id):
         if label := next(labels, None):
             await akeys.update(key_id, label=label)
 
-    key = await Desk(Meddled(akeys, rename), CALLER).update(
+    key = await Desk(Meddled(akeys, rename), caller).update(
         "2", issued.key.id, scopes=["batch:read"]
     )
     assert (key.label, key.scopes, key.version) == ("two", {"batch:read"}, 4)
 
 
-async def test_a_change_that_others_overtake_for_ever_is_a_conflict(akeys, issued):
+async def test_a_change_that_others_overtake_for_ever_is_a_conflict(akeys, caller, issued):
     number = 0
 
     async def rename(key_id):
@@ -77,19 +81,19 @@ async def test_a_change_that_others_overtake_for_ever_is_a_conflict(akeys, issue
         number += 1
         await akeys.update(key_id, label=f"label {number}")
 
-    desk = Desk(Meddled(akeys, rename), CALLER)
+    desk = Desk(Meddled(akeys, rename), caller)
     with pytest.raises(VersionConflict):
         await desk.roll("2", issued.key.id)
     assert 1 < number < 10
     assert (await akeys.get(issued.key.id)).last_rolled_at is None
 
 
-async def test_a_version_that_was_named_is_never_tried_anew(akeys, issued):
+async def test_a_version_that_was_named_is_never_tried_anew(akeys, caller, issued):
     async def rename(key_id):
         await akeys.update(key_id, label="renamed")
 
     for read in (1, 3):  # what it had, and what it does not have yet
-        desk = Desk(Meddled(akeys, rename), CALLER)
+        desk = Desk(Meddled(akeys, rename), caller)
         with pytest.raises(VersionConflict) as caught:
             await desk.update("2", issued.key.id, label="mine", version=read)
         assert caught.value.current == 2
@@ -114,8 +118,8 @@ async def test_a_project_key_is_no_person(akeys, issued):
     assert (await akeys.get(issued.key.id)).version == 1
 
 
-async def test_what_does_not_fit_is_refused_by_name(akeys, issued):
-    desk = Desk(akeys, CALLER)
+async def test_what_does_not_fit_is_refused_by_name(akeys, caller, issued):
+    desk = Desk(akeys, caller)
     with pytest.raises(InvalidInput) as caught:
         await desk.create("2", "new", ["endpoint:read"], projects=["2"])
     assert caught.value.field == "projects"

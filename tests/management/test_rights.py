@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, event
 
 from keymw import Denied, Reason
-from management.conftest import OWN, PROJECT, Office
+from management.conftest import OWN, PROJECT, Office, fields
 
 READS = [("GET", ""), ("GET", "/{id}"), ("GET", "/{id}/history"), ("GET", "/../history")]
 CHANGES = [("POST", ""), ("PATCH", "/{id}"), ("DELETE", "/{id}"), ("POST", "/{id}/roll")]
@@ -213,6 +214,62 @@ async def test_nobody_hands_out_everything_who_has_not_everything(office):
     made = await everything.create(OWN, ["*"])
     assert repr("*") in (await person.post(f"{OWN}/{made['key']['id']}/roll", None, 403))["detail"]
     assert (await everything.create(PROJECT, ["*"], 422))["errors"][0]["field"].startswith("scopes")
+
+
+SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+SOONER, LATER = (SOON + timedelta(minutes=minutes) for minutes in (-1, 1))
+
+
+class TestWhoseKeyEnds:
+    """Or a key that is to end would make itself, or another one, last for ever."""
+
+    @pytest.mark.parametrize("place", [PROJECT, OWN])
+    async def test_makes_keys_that_end_by_then(self, office, place):
+        person = await office.person(expires_at=SOON)
+        for late in ({}, {"expires_at": None}, {"expires_at": LATER.isoformat()}):
+            problem = await person.create(place, status=403, **late)
+            assert (problem["code"], fields(problem)) == ("more_than_held", ["expires_at"])
+            assert SOON.isoformat().replace("+00:00", "Z") in problem["detail"]
+        for end in (SOON, SOONER):
+            assert (await person.create(place, expires_at=end.isoformat()))["key"]["expires_at"]
+
+    @pytest.mark.parametrize("place", [PROJECT, OWN])
+    async def test_lets_no_key_last_longer(self, office, place):
+        owner, person = await office.person(), await office.person(expires_at=SOON)
+        key = (await owner.create(place, expires_at=SOONER.isoformat()))["key"]
+        path = f"{place}/{key['id']}"
+        for late in (None, LATER.isoformat()):
+            assert fields(await person.patch(path, {"expires_at": late}, 403)) == ["expires_at"]
+        assert (await office.keys.get(key["id"])).expires_at == SOONER
+        await person.patch(path, {"expires_at": SOON.isoformat()})
+        await person.patch(path, {"expires_at": SOONER.isoformat()})
+        await person.post(f"{path}/roll")
+
+    async def test_is_not_moved_by_itself(self, office):
+        person = await office.person(expires_at=SOON)
+        own = f"{OWN}/{person.key.id}"
+        assert fields(await person.patch(own, {"expires_at": None}, 403)) == ["expires_at"]
+        assert (await office.keys.get(person.key.id)).expires_at == SOON
+
+    @pytest.mark.parametrize("place", [PROJECT, OWN])
+    async def test_gets_no_secret_that_outlasts_it(self, office, place):
+        owner, person = await office.person(), await office.person(expires_at=SOON)
+        path = f"{place}/{(await owner.create(place))['key']['id']}"
+        assert fields(await person.post(f"{path}/roll", None, 403)) == ["expires_at"]
+        await person.patch(path, {"label": "renamed", "scopes": ["endpoint:read"]})
+        await person.patch(path, {"expires_at": SOON.isoformat()})
+        await person.post(f"{path}/roll")
+
+
+async def test_a_longer_life_is_handed_out_like_scopes(office):
+    """So who may not roll a key may not lengthen it either, but may cut it short."""
+    owner, person = await office.person(), await office.person(scopes=CALLER)
+    made = await owner.create(scopes=["flag:write"], expires_at=SOON.isoformat())
+    path = f"{PROJECT}/{made['key']['id']}"
+    problem = await person.patch(path, {"expires_at": None}, 403)
+    assert (problem["code"], fields(problem)) == ("more_than_held", ["expires_at"])
+    await person.patch(path, {"expires_at": SOONER.isoformat()})
+    await owner.patch(path, {"expires_at": None})
 
 
 LIMITS = {"projects": ["2", "3"], "organizations": ["o"]}

@@ -16,7 +16,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from keymw.aio import AsyncKeyService
 from keymw.clock import SystemClock
 from keymw.console import views
 from keymw.console.forms import one, read_form, status_of
@@ -25,13 +24,14 @@ from keymw.console.pages import mounted_at, render
 from keymw.console.session import Session, Sessions, is_foreign
 from keymw.console.visit import Visit
 from keymw.errors import KeymwError, StoreUnavailable
-from keymw.management.desk import READ, WRITE, Desk
+from keymw.management.desk import READ, Desk, check_service
 from keymw.model import Denied, Granted, Reason, Verdict
 from keymw.principals import KeyKind, UserPrincipal, holds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from keymw.aio import AsyncKeyService
     from keymw.management.desk import MayManage
 
     View = Callable[[Visit], Awaitable[Response]]
@@ -91,15 +91,7 @@ def create_app(
         ValueError: the secret is too short, the age is none, or the service's catalog has no
             `api_key` scopes.
     """
-    if not isinstance(keys, AsyncKeyService):
-        raise TypeError(
-            "keymw.console is an ASGI app and takes an AsyncKeyService. Beside a WSGI app, give it "
-            "one of its own on the same database and Redis, and serve it with uvicorn."
-        )
-    if keys.catalog is not None and not {READ, WRITE} <= keys.catalog.scopes:
-        raise ValueError(
-            'catalog: who may manage keys? Add "api_key": ("read", "write") to its objects.'
-        )
+    check_service(keys, "keymw.console")
     door = _Door(keys, Sessions(secret, session_age, secure=secure), may_manage)
     routes = [
         Route("/", door.view(views.home)),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import timedelta
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from keymw.management.models import optional
 from keymw.principals import KeyKind  # noqa: TC001 - pydantic reads it
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 
 def _sorted(value: object) -> object:
@@ -65,7 +63,9 @@ class Propagation(Answer):
     """How far a change has spread."""
 
     acknowledged: bool = Field(description="Redis has taken it, so other processes are told.")
-    bound_seconds: float = Field(description="After this long no process keeps to the old state.")
+    bound_seconds: Annotated[float, BeforeValidator(timedelta.total_seconds)] = Field(
+        validation_alias="bound", description="After this long no process keeps to the old state."
+    )
 
 
 class NewSecret(Answer):
@@ -142,9 +142,3 @@ class Problem(BaseModel):
     code: str
     errors: list[FieldError] = Field(default_factory=list)
     version: int = optional(description="The key's version, if that is the conflict.")
-
-
-def spread(propagation: Any) -> Propagation:
-    """Return what is answered of a change's spreading."""
-    bound: timedelta = propagation.bound
-    return Propagation(acknowledged=propagation.acknowledged, bound_seconds=bound.total_seconds())

@@ -13,13 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keymw.access import current_principal
-from keymw.aio import AsyncKeyService
 from keymw.asgi import KeyAuthMiddleware
 from keymw.decorators import require_scopes
 from keymw.errors import KeymwError
 from keymw.http import check_realm
 from keymw.management.answers import NewSecret
-from keymw.management.desk import READ, WRITE, Desk
+from keymw.management.desk import Desk, check_service
 from keymw.management.github import Alerts, read_keys
 from keymw.management.openapi import describe
 from keymw.management.operations import OPERATIONS, Call
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.exceptions import HTTPException
 
+    from keymw.aio import AsyncKeyService
     from keymw.management.desk import MayManage
     from keymw.management.github import GitHubKeys
     from keymw.management.operations import Operation
@@ -68,15 +68,7 @@ def create_app(
         ValueError: the service's catalog has no `api_key` scopes, or the realm or a public key is
             not one.
     """
-    if not isinstance(keys, AsyncKeyService):
-        raise TypeError(
-            "keymw.management is an ASGI app and takes an AsyncKeyService. Beside a WSGI app, give "
-            "it one of its own on the same database and Redis, and serve it with uvicorn."
-        )
-    if keys.catalog is not None and not {READ, WRITE} <= keys.catalog.scopes:
-        raise ValueError(
-            'catalog: who may manage keys? Add "api_key": ("read", "write") to its objects.'
-        )
+    check_service(keys, "keymw.management")
     app = Starlette(
         routes=_routes(keys, may_manage, github_keys),
         middleware=[Middleware(KeyAuthMiddleware, keys, realm=check_realm(realm))],

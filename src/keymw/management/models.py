@@ -101,6 +101,7 @@ Id = Annotated[
 ]
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]
 Whole = Annotated[int, BeforeValidator(_integral)]
+Version = Annotated[int, Field(ge=1, le=2**53 - 1), BeforeValidator(_integral)]
 ProjectScope = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*:(read|write)$")]
 PersonalScope = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9_]*:(read|write))$")]
 ProjectScopes = Annotated[list[ProjectScope], Field(min_length=1, max_length=MAX_ITEMS)]
@@ -142,10 +143,8 @@ class KeyChange(Body):
 
     label: Label = optional()
     expires_at: Time | None = Field(None, description="Null is never.")
-    version: Whole = optional(
-        ge=1,
-        le=2**53 - 1,
-        description="The version that the change was made for: if it is not the key's, 409.",
+    version: Version = optional(
+        description="The version that the change was made for: if it is not the key's, 409."
     )
 
 
@@ -167,10 +166,8 @@ class Roll(Body):
     grace_seconds: Whole = Field(
         0, ge=0, le=MAX_GRACE, description="For how long the old secret still works."
     )
-    version: Whole = optional(
-        ge=1,
-        le=2**53 - 1,
-        description="The version that is to be rolled: if it is not the key's, 409.",
+    version: Version = optional(
+        description="The version that is to be rolled: if it is not the key's, 409."
     )
 
 

@@ -73,27 +73,19 @@ async def _update(call: Call) -> answers.Answer:
     body: models.KeyChange = call.body
     given = {name: getattr(body, name) for name in body.model_fields_set}
     key = await call.desk.update(call.project_id, call.key_id, **given)
-    return answers.ChangedKey.model_validate(
-        {"key": key, "propagation": answers.spread(key.propagation)}
-    )
+    return answers.ChangedKey.model_validate({"key": key, "propagation": key.propagation})
 
 
 async def _roll(call: Call) -> answers.Answer:
     body: models.Roll = call.body
     grace = timedelta(seconds=body.grace_seconds)
     rolled = await call.desk.roll(call.project_id, call.key_id, grace=grace, version=body.version)
-    return answers.RolledSecret.model_validate(
-        {
-            "token": rolled.token,
-            "key": rolled.key,
-            "propagation": answers.spread(rolled.propagation),
-        }
-    )
+    return answers.RolledSecret.model_validate(rolled)
 
 
 async def _revoke(call: Call) -> answers.Answer:
     told = await call.desk.revoke(call.project_id, call.key_id, reason=call.query.reason)
-    return answers.EndedKey(propagation=answers.spread(told))
+    return answers.EndedKey.model_validate({"propagation": told})
 
 
 async def _history_of_key(call: Call) -> answers.Answer:

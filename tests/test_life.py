@@ -16,7 +16,7 @@ from keymw.errors import (
     VersionConflict,
 )
 from keymw.model import Outcome
-from keymw.tokens import generate
+from keymw.tokens import digest_of, generate
 
 HOUR = timedelta(hours=1)
 
@@ -420,3 +420,22 @@ async def test_unknown_keys_are_said_to_be_so(service):
     for attempt in (service.get, service.roll, service.revoke, service.update):
         with pytest.raises(KeyNotFound):
             await attempt("key_0")
+
+
+# ---- keys that were made elsewhere -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["mask", "label", "project_id"])
+async def test_no_secret_is_stored_as_what_people_see(service, field):
+    token = "old-secret-1"
+    shown = {"label": "old", "project_id": "2", "mask": "old..."} | {field: f"({token})"}
+    with pytest.raises(InvalidInput, match=f"{field}: it holds the secret") as caught:
+        await service.import_key(
+            "project_secret", digest_of(token).hex(), scopes=["a:read"], **shown
+        )
+    assert token not in str(caught.value)
+    assert await service.list() == []
+    with pytest.raises(InvalidInput, match="mask: it shows too much"):
+        await service.import_key(
+            "project_secret", "0" * 64, "old", ["a:read"], project_id="2", mask="x" * 32
+        )

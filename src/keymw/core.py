@@ -68,8 +68,7 @@ class Core(ABC):
             TypeError: `catalog` is no `ScopeCatalog`, or `settings` no `Settings`.
             ModuleNotFoundError: what an URL needs is not installed; the message names the extra.
         """
-        # Here and not above, for lightness.
-        from keymw.store.engines import check_driver, is_in_memory, parse_url  # noqa: PLC0415
+        from keymw.store import engines  # noqa: PLC0415 - here and not above, for lightness
 
         if not isinstance(settings, Settings):
             raise TypeError(f"settings: give Settings(…), not {type(settings).__name__}.")
@@ -77,8 +76,8 @@ class Core(ABC):
             raise TypeError(f"catalog: give ScopeCatalog(…), not {type(catalog).__name__}.")
         self.settings = settings
         self.catalog = catalog
-        self._url = parse_url(database)
-        check_driver(self._url)
+        self._url = engines.parse_url(database)
+        engines.check_driver(self._url)
         self._redis_url = redis
         if redis is not None:
             from keymw.cache.clients import check_redis_url  # noqa: PLC0415
@@ -86,7 +85,7 @@ class Core(ABC):
             check_redis_url(redis)
         #: Where changes can come from that this service does not make.
         self._sources: tuple[str, ...] = ()
-        if not is_in_memory(self._url):
+        if not engines.is_in_memory(self._url):
             self._sources = (flows.FEED,) if redis is None else (flows.FEED, flows.STREAM)
         self._clock: Clock = SystemClock()
         self._prefixes = tuple(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from keymw.errors import InvalidInput
 from keymw.inputs import check_actor, check_id, check_ids, check_label, check_time
 from keymw.model import Key
 from keymw.principals import KeyKind
-from keymw.tokens import random_text
+from keymw.tokens import digest_of, random_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _ID_LENGTH = 16
 _MAX_MASK = 64
+#: What can be a token, if it is not surrounded by more of the kind.
+_WORD = re.compile(r"[0-9A-Za-z\-._~+/=]+")
+#: More of a token than a mask has need to show.
+_LONG = re.compile(r"[0-9A-Za-z]{32}")
 
 
 def new_key(
@@ -86,3 +91,16 @@ def imported_key(
     return new_key(
         now, kind, label, expires_at, actor, project_id=project_id, user_id=user_id, mask=mask
     )
+
+
+def check_shown(key: Key, digest: bytes) -> None:
+    """Return if what people see of an imported key does not show its secret.
+
+    Raises:
+        InvalidInput: something does; the exception names it, and repeats nothing.
+    """
+    for name in ("mask", "label", "project_id", "user_id"):
+        if any(digest_of(word) == digest for word in _WORD.findall(getattr(key, name) or "")):
+            raise InvalidInput(name, "it holds the secret itself, which must not be stored.")
+    if _LONG.search(key.mask):
+        raise InvalidInput("mask", "it shows too much of the secret: a few characters will do.")

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from keymw.drafts import imported_key
+from keymw.drafts import check_shown, imported_key
 from keymw.errors import InvalidInput
 from keymw.importing import ALIASES, Draft, Rejection, Row, reject, wrong_names
 from keymw.scopes import check_grant
-from keymw.tokens import digest_of, parse_digest
+from keymw.tokens import parse_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from keymw.scopes import ScopeCatalog
-
-#: What can be a token, if it is not surrounded by more of the kind.
-_WORD = re.compile(r"[0-9A-Za-z\-._~+/=]+")
-#: More of a token than a mask has need to show.
-_LONG = re.compile(r"[0-9A-Za-z]{32}")
 
 
 def check_rows(
@@ -66,11 +60,7 @@ def _draft(row: Row, now: datetime, actor: str | None, catalog: ScopeCatalog | N
         mask=_text(values, "mask") or "",
     )
     digest = parse_digest(_text(values, "digest") or "")
-    for name in ("mask", "label", "project_id", "user_id"):
-        if any(digest_of(word) == digest for word in _WORD.findall(getattr(key, name) or "")):
-            raise InvalidInput(name, "it holds the secret itself, which must not be stored.")
-    if _LONG.search(key.mask):
-        raise InvalidInput("mask", "it shows too much of the secret: a few characters will do.")
+    check_shown(key, digest)
     scopes = values["scopes"]
     if isinstance(scopes, Mapping):
         raise InvalidInput("scopes", "give a list of scopes.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keymw import flows
-from keymw.drafts import imported_key, new_key
+from keymw.drafts import check_shown, imported_key, new_key
 from keymw.inputs import check_actor
 from keymw.principals import KeyKind
 from keymw.queries import Queries
@@ -136,7 +136,9 @@ class Issuing(Queries):
             user_id=user_id,
             mask=mask,
         )
-        change = flows.adopt(self._deps(), key, parse_digest(digest), scopes, key.created_by)
+        known = parse_digest(digest)
+        check_shown(key, known)
+        change = flows.adopt(self._deps(), key, known, scopes, key.created_by)
         return await self._lasting(change)
 
     async def import_keys(

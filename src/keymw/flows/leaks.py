@@ -28,7 +28,8 @@ async def find_by_digest(deps: Deps, digest: bytes) -> Key | None:
 
 async def report_leak(deps: Deps, digest: bytes, reason: str, actor: str | None) -> Leak:
     """Revoke the key whose secret is known to others, unless the secret is worth nothing."""
-    for is_last in (*[False] * _ATTEMPTS, True):
+    attempts = 0
+    while True:
         record = await deps.store.find(digest)
         if record is None:
             return Leak(Outcome.UNKNOWN)
@@ -36,10 +37,10 @@ async def report_leak(deps: Deps, digest: bytes, reason: str, actor: str | None)
         if isinstance(verdict, Denied) and verdict.reason in _OVER:
             return Leak(Outcome.ENDED, await get(deps, record.key_id))
         # If the key is changed all the time, rather a key too many ends than one too few.
-        version = None if is_last else record.version
+        version = record.version if attempts < _ATTEMPTS else None
         try:
             propagation = await revoke(deps, record.key_id, actor, reason, version)
         except VersionConflict:
-            continue  # rolled just now, perhaps: then the secret may be worth nothing
-        return Leak(Outcome.REVOKED, await get(deps, record.key_id), propagation)
-    raise AssertionError  # pragma: no cover - the last attempt names no version
+            attempts += 1  # rolled just now, perhaps: then the secret may be worth nothing
+        else:
+            return Leak(Outcome.REVOKED, await get(deps, record.key_id), propagation)

@@ -213,16 +213,17 @@ class Desk(Viewing):
         """
         self._caller.require(WRITE)
         version = check_version(version)
-        for attempt in range(_ATTEMPTS):
+        attempts = 0
+        while True:
             key = await self._find(project_id, key_id)
             if version not in (None, key.version):
                 raise VersionConflict(key.version)
             try:
                 return await change(key)
             except VersionConflict:
-                if version is not None or attempt == _ATTEMPTS - 1:
+                attempts += 1
+                if version is not None or attempts == _ATTEMPTS:
                     raise
-        raise AssertionError  # pragma: no cover - the last attempt raises, too
 
 
 def check_service(keys: object, app: str) -> None:

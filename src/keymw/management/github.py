@@ -68,26 +68,30 @@ _MATCHES = TypeAdapter(list[_Match])
 class KeyRing:
     """GitHub's public keys, asked for when they are needed, and not more often than that."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[Keys]], clock: Clock) -> None:
+    def __init__(
+        self, fetch: Callable[[], Awaitable[Keys]], clock: Clock, pause: float = _PAUSE
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
+        self._pause = pause
         self._keys: dict[str, EllipticCurvePublicKey] = {}
         self._asking = asyncio.Lock()
         self._asked_at: float | None = None
-        self._has_answer = False
 
     async def find(self, identifier: str) -> EllipticCurvePublicKey | None:
         """Return the key with an identifier, or None if there is none.
 
         Raises:
-            Unacceptable: whether there is one cannot be said at the moment.
+            Unacceptable: whether there is one cannot be said at the moment. Nor can it while the
+                keys may not be asked for again: GitHub may have published one since.
         """
+        is_answered = False
         if not self._is_known(identifier):
             async with self._asking:
                 if not self._is_known(identifier) and self._may_ask():
-                    await self._ask()
+                    is_answered = await self._ask()
         found = self._keys.get(identifier)
-        if found is None and not self._has_answer:
+        if found is None and not is_answered:
             raise Unacceptable(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
@@ -99,22 +103,22 @@ class KeyRing:
         return identifier in self._keys and self._since() < _MAX_AGE
 
     def _may_ask(self) -> bool:
-        return self._since() >= _PAUSE
+        return self._since() >= self._pause
 
     def _since(self) -> float:
         return float("inf") if self._asked_at is None else self._clock.monotonic() - self._asked_at
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> bool:
+        """Ask for the keys; say whether there was an answer."""
         self._asked_at = self._clock.monotonic()
-        self._has_answer = False
         try:
             self._keys = load_keys(await self._fetch())
         except Exception:
             # It is the network, or the application's function, which may raise anything: alerts
             # that cannot be checked are answered 503, and the keys that are known stay.
             log.exception("keymw: the public keys for secret scanning alerts cannot be had.")
-        else:
-            self._has_answer = True
+            return False
+        return True
 
 
 def load_keys(keys: Keys) -> dict[str, EllipticCurvePublicKey]:
@@ -182,7 +186,7 @@ def read_keys(given: GitHubKeys, clock: Clock | None = None) -> KeyRing:
     async def keep() -> Keys:
         return given
 
-    return KeyRing(keep, clock)
+    return KeyRing(keep, clock, pause=0.0)
 
 
 class Alerts:

@@ -1,4 +1,4 @@
-"""What both endpoint examples serve: saved questions about a table of orders. No framework here."""
+"""What the examples of all frameworks serve: saved questions about orders. No framework here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from http import HTTPStatus
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keymw import current_principal
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from keymw import AnonymousPrincipal, ServicePrincipal, UserPrincipal
 
@@ -118,6 +120,27 @@ class SavedEndpoints:
         """Forget an endpoint."""
         self.get(project_id, name)
         self._saved.pop((project_id, name), None)
+
+
+class Refreshes:
+    """Work that goes on after the answer: who has asked for it last, as the work itself sees it."""
+
+    def __init__(self) -> None:
+        self._by: dict[str, str] = {}
+
+    def run(self, project_id: str) -> None:
+        """Do the work, in the background."""
+        self._by[project_id] = current_principal().display_name
+
+    def last(self, project_id: str) -> dict[str, str | None]:
+        """Return who asked for the last one that is done."""
+        return {"by": self._by.get(project_id)}
+
+
+def export() -> Iterator[str]:
+    """Yield the orders, a line each, and for whom, as it is when the line is drawn."""
+    for order in ORDERS:
+        yield f"{current_principal().display_name} {' '.join(map(str, order))}\n"
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -51,7 +51,7 @@ LAYERS = (
         "aio",
         "within",
     ),
-    ("access", "connection", "integrations", "decorators"),
+    ("access", "integrations", "enforcing", "decorators"),
     ("asgi", "wsgi", ""),
     ("management",),
     ("console",),

@@ -11,8 +11,12 @@ from keymw.principals import AnonymousPrincipal, Credentials
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from keymw.http import Answer
     from keymw.model import Denied, Verdict
     from keymw.principals import Principal
+
+    #: An ASGI scope or a WSGI environ.
+    Connection = MutableMapping[str, Any]
 
 #: The one name that keymw adds to an ASGI scope or a WSGI environ besides the documented ones.
 #: PEP 3333 wants a dot in it.
@@ -35,18 +39,18 @@ class Access:
         """Who the request is."""
         return self.verdict.principal if isinstance(self.verdict, Granted) else ANONYMOUS
 
-    def parameter(self, connection: MutableMapping[str, Any], name: str) -> object:
-        """Return a parameter of the path that was matched, or None."""
+    def answer(self, denied: Denied) -> Answer:
+        """Return what is answered to a refusal."""
         raise NotImplementedError
 
-    def refusal(self, connection: MutableMapping[str, Any], denied: Denied) -> Exception:
-        """Return what a route raises so that this refusal is answered: an `AccessDenied`."""
-        raise NotImplementedError
+    def closes(self, connection: Connection) -> bool:  # noqa: ARG002 - HTTP can always be answered
+        """Say whether a refusal can only close the connection, a WebSocket."""
+        return False
 
 
 #: The ASGI scope or WSGI environ that the app was given, with its `Access` in it. The access does
 #: not hold the connection: that would be a circle, which only the garbage collector could undo.
-current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("keymw", default=None)
+current: ContextVar[Connection | None] = ContextVar("keymw", default=None)
 
 
 def current_principal() -> Principal | AnonymousPrincipal:

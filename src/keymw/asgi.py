@@ -7,12 +7,11 @@ message format 2.5, WebSocket Denial Response extension).
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from keymw.access import ANONYMOUS, KEY, NO_CREDENTIALS, Access, current
 from keymw.errors import AccessDenied, KeymwError
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
-from keymw.integrations import asgi_refusal
 from keymw.model import Denied, Granted
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from keymw.aio import AsyncKeyService
     from keymw.http import Answer
+    from keymw.model import Verdict
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -49,6 +49,9 @@ class KeyAuthMiddleware:
         TypeError: `keys` is not an `AsyncKeyService`.
         ValueError: the realm cannot stand in a header.
     """
+
+    #: Who a request with no credentials is; tests of apps may set it (`keymw.testing`).
+    without_key: ClassVar[Verdict] = MISSING
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class KeyAuthMiddleware:
                     await self._refuse(scope, receive, send, MALFORMED)
                     return
                 value = content
-        verdict = MISSING if value is None else self._keys.peek(value)
+        verdict = self.without_key if value is None else self._keys.peek(value)
         if verdict is None:
             verdict = await self._keys.authenticate(value)
         if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
@@ -194,14 +197,13 @@ class _Request(Access):
         for message in [_CLOSE] if self.accepted else _messages(scope, self._face.answer(denied)):
             await self._send(message)
 
-    def parameter(self, connection: Scope, name: str) -> object:
-        """Return a parameter of the path, where Starlette's and FastAPI's routers leave it."""
-        return connection.get("path_params", {}).get(name)
+    def answer(self, denied: Denied) -> Answer:
+        """Return what is answered to a refusal."""
+        return self._face.answer(denied)
 
-    def refusal(self, connection: Scope, denied: Denied) -> Exception:
-        """Return the framework's own exception, so that its handlers may restyle the answer."""
-        closes = self.accepted or _can_only_close(connection)
-        return asgi_refusal(connection, denied, self._face.answer(denied), closes=closes)
+    def closes(self, connection: Scope) -> bool:
+        """Say whether a refusal can only close the connection, a WebSocket."""
+        return self.accepted or _can_only_close(connection)
 
 
 def _messages(scope: Scope, refusal: Answer) -> list[Message]:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keymw.access import KEY, current_principal
-from keymw.connection import find_connection
-from keymw.errors import MiddlewareMissing
-from keymw.model import Granted
-from keymw.policy import decide, make_demand
+from keymw.access import current_principal
+from keymw.enforcing import enforce, unseen
+from keymw.integrations import find, of
+from keymw.policy import make_demand
 from keymw.principals import KeyKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable
 
-    from keymw.access import Access
+    from keymw.access import Connection
     from keymw.model import Demand
 
-__all__ = ["current_principal", "require_scopes"]
+__all__ = ["current_principal", "demands_of", "require_scopes"]
 
-log = logging.getLogger("keymw")
+#: Where a view, or a class of views, has what it demands.
+_DEMANDS = "__keymw_demands__"
 
 V = TypeVar("V", bound="Callable[..., Any]")
 
@@ -61,6 +60,19 @@ def require_scopes(
     return decorate
 
 
+def demands_of(view: object) -> tuple[Demand, ...]:
+    """Return what a view demands, by every `require_scopes` on it; all of it has to be met.
+
+    Empty for a view that demands nothing.
+    """
+    demands: tuple[Demand, ...] = getattr(view, _DEMANDS, ())
+    return demands
+
+
+def _declare(view: Any, inner: object, demand: Demand) -> None:
+    setattr(view, _DEMANDS, (*demands_of(inner), demand))
+
+
 def _guard(view: Any, demand: Demand, name: str = "") -> Any:
     if inspect.isclass(view):
         return _guard_class(view, demand)
@@ -70,8 +82,11 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
     injected = ""
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        connection = kwargs.pop(injected, None) or find_connection(args, kwargs)
-        _enforce(demand, name, connection)
+        connection = kwargs.pop(injected, None)
+        found = find(args, kwargs) if connection is None else of(connection)
+        if found is None:
+            raise unseen(name)
+        enforce(demand, name, *found)
 
     if inspect.iscoroutinefunction(view) or inspect.iscoroutinefunction(
         getattr(view, "__call__", None)  # noqa: B004 - asks how it is called, not whether
@@ -89,37 +104,22 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
             check(args, kwargs)
             return view(*args, **kwargs)
 
-    guarded.__keymw_demand__ = demand  # type: ignore[attr-defined]
+    _declare(guarded, view, demand)
     if "fastapi" in sys.modules:
         from keymw.integrations import fastapi  # noqa: PLC0415 - the app's own
 
-        injected = fastapi.declare(guarded, partial(_enforce, demand, name))
+        def checked(connection: Connection) -> None:
+            enforce(demand, name, *of(connection))
+
+        injected = fastapi.declare(guarded, checked)
     return guarded
 
 
 def _guard_class(view: Any, demand: Demand) -> Any:
     for method in ("dispatch", "dispatch_request"):
         if hasattr(view, method):
-            setattr(view, method, _guard(getattr(view, method), demand, view.__qualname__))
-            view.__keymw_demand__ = demand
+            inner = getattr(view, method)
+            setattr(view, method, _guard(inner, demand, view.__qualname__))
+            _declare(view, inner, demand)
             return view
     raise TypeError(f"{view.__qualname__} is no class-based view: it does not dispatch requests.")
-
-
-def _enforce(demand: Demand, view: str, connection: MutableMapping[str, Any] | None) -> None:
-    """Return if the request may go on; raise what its framework answers otherwise."""
-    access: Access | None = None if connection is None else connection.get(KEY)
-    if access is None or connection is None:
-        error = MiddlewareMissing(view)
-        log.error("%s", error)
-        raise error
-    verdict = access.verdict
-    if isinstance(verdict, Granted):
-        wanted = demand.project
-        project = None if wanted is None else access.parameter(connection, wanted)
-        denied = decide(verdict.principal, demand, project)
-        if denied is None:
-            return
-    else:
-        denied = verdict
-    raise access.refusal(connection, denied)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import inspect
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from keymw.access import ANONYMOUS, KEY, Access, current
 from keymw.errors import AccessDenied
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
-from keymw.integrations import wsgi_refusal
 from keymw.model import Denied, Granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from keymw.http import Answer
+    from keymw.model import Verdict
     from keymw.service import KeyService
 
     Environ = dict[str, Any]
@@ -46,6 +46,9 @@ class KeyAuthMiddleware:
         ValueError: the realm cannot stand in a header.
     """
 
+    #: Who a request with no credentials is; tests of apps may set it (`keymw.testing`).
+    without_key: ClassVar[Verdict] = MISSING
+
     def __init__(
         self,
         app: App,
@@ -67,7 +70,7 @@ class KeyAuthMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         value = environ.get("HTTP_AUTHORIZATION")
-        verdict = MISSING if value is None else self._verdict(value)
+        verdict = self.without_key if value is None else self._verdict(value)
         if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
             return self._refuse(environ, start_response, verdict)
         if isinstance(verdict, Granted):
@@ -125,14 +128,9 @@ class _Request(Access):
         self.verdict = verdict
         self._face = face
 
-    def parameter(self, connection: Any, name: str) -> object:
-        """Return a parameter of the path, where Flask's router leaves it."""
-        request = connection.get("werkzeug.request")
-        return (getattr(request, "view_args", None) or {}).get(name)
-
-    def refusal(self, connection: Any, denied: Denied) -> Exception:
-        """Return the framework's own exception, so that its handlers may restyle the answer."""
-        return wsgi_refusal(connection, denied, self._face.answer(denied))
+    def answer(self, denied: Denied) -> Answer:
+        """Return what is answered to a refusal."""
+        return self._face.answer(denied)
 
 
 class _Body:

@@ -1,45 +1,91 @@
-"""One small module a framework: how a refusal is said in the framework's own words.
+"""One small module a framework: where its views leave the request, and how it says a refusal.
 
-None is imported before its framework serves a request or, for FastAPI, has a view decorated.
+None is imported before its framework has been. Nothing that a client can send is ever taken for a
+request: only what a server or a framework hands over in the place, or as an object of the class,
+that is its own.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from keymw.errors import AccessDenied
+from keymw.access import current
+from keymw.integrations import plain
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterator
 
-    from keymw.http import Answer
+    from keymw.access import Access, Connection
+    from keymw.errors import AccessDenied
     from keymw.model import Denied
 
-
-def asgi_refusal(
-    scope: MutableMapping[str, Any], denied: Denied, answer: Answer, *, closes: bool
-) -> AccessDenied:
-    """Return what a view raises; `closes` says that a WebSocket can only be closed any more."""
-    if "starlette.exception_handlers" not in scope:
-        return AccessDenied.of(denied, denied.detail)
-    from keymw.integrations import starlette  # noqa: PLC0415 - Starlette is running
-
-    if closes:
-        return starlette.closing_refusal(denied, answer)
-    fastapi = sys.modules.get("fastapi")
-    if fastapi is None or not isinstance(scope.get("app"), fastapi.FastAPI):
-        return starlette.refusal(starlette.Refusal, scope, denied, answer)
-    from keymw.integrations import fastapi as ours  # noqa: PLC0415 - FastAPI is running
-
-    # A handler may be registered for FastAPI's own exception alone.
-    return starlette.refusal(ours.Refusal, scope, denied, answer)
+    Args = tuple[Any, ...]
+    Kwargs = dict[str, Any]
 
 
-def wsgi_refusal(environ: MutableMapping[str, Any], denied: Denied, answer: Answer) -> AccessDenied:
-    """Return what a view raises."""
-    if "werkzeug.request" not in environ:
-        return AccessDenied.of(denied, denied.detail)
-    from keymw.integrations import werkzeug  # noqa: PLC0415 - Werkzeug is running
+class Integration(Protocol):
+    """What a module of this package has. `request` is whatever it likes to know a request by."""
 
-    return werkzeug.refusal(denied, answer)
+    def called(self, args: Args, kwargs: Kwargs) -> Any | None:
+        """Return the request that the framework has called a view with, if it has."""
+
+    def serving(self) -> Any | None:
+        """Return the request that the framework serves in this context, if it keeps one there."""
+
+    def of(self, connection: Connection) -> Any | None:
+        """Return the request of a connection, if it is the framework that serves it."""
+
+    def connection(self, request: Any) -> Connection:
+        """Return the ASGI scope or WSGI environ, as the view's app has it."""
+
+    def parameter(self, request: Any, name: str) -> object:
+        """Return a parameter of the path that was matched, or None."""
+
+    def refuse(self, request: Any, access: Access, denied: Denied) -> AccessDenied:
+        """Return what a view raises for its app to answer this refusal."""
+
+
+#: Ours, by the framework's module that must have been imported. What is built upon another
+#: framework stands before it.
+_FRAMEWORKS = {
+    "fastapi": "fastapi",
+    "starlette.requests": "starlette",
+    "flask": "flask",
+}
+
+
+def _running() -> Iterator[Integration]:
+    for framework, ours in _FRAMEWORKS.items():
+        if framework in sys.modules:
+            yield cast("Integration", import_module(f"{__name__}.{ours}"))
+
+
+def find(args: Args, kwargs: Kwargs) -> tuple[Integration, Any] | None:
+    """Return the request of the view that is called with these arguments, and whose it is.
+
+    A request among them knows best: it is this view's own, while the context may be that of an
+    outer request whose view calls another app.
+    """
+    for framework in _running():
+        request = framework.called(args, kwargs)
+        if request is not None:
+            return framework, request
+    connection = plain.called(args, kwargs)
+    if connection is None:
+        for framework in _running():
+            request = framework.serving()
+            if request is not None:
+                return framework, request
+        connection = current.get()
+    return None if connection is None else of(connection)
+
+
+def of(connection: Connection) -> tuple[Integration, Any]:
+    """Return the request of a connection, and which framework serves it."""
+    for framework in _running():
+        request = framework.of(connection)
+        if request is not None:
+            return framework, request
+    return plain, connection

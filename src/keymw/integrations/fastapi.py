@@ -9,17 +9,24 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, HTTPException
-from fastapi.exception_handlers import http_exception_handler
-from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI reads it
-
 from keymw.errors import AccessDenied
-from keymw.integrations import starlette
+from keymw.integrations.extra import extra
+
+with extra("fastapi", "fastapi"):
+    from fastapi import Depends, FastAPI, HTTPException
+    from fastapi.exception_handlers import http_exception_handler
+    from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI reads it
+
+    from keymw.integrations import starlette
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
+    from keymw.access import Access
     from keymw.http import Answer
+    from keymw.model import Denied
+
+    Scope = MutableMapping[str, Any]
 
 starlette.DEFAULTS.append(http_exception_handler)
 
@@ -33,13 +40,37 @@ class Refusal(HTTPException, AccessDenied):
     answer: Answer
 
 
-def declare(view: Callable[..., Any], check: Callable[[MutableMapping[str, Any]], None]) -> str:
+def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
+    """Return the scope of the request or WebSocket that a view is called with."""
+    scope = starlette.called(args, kwargs)
+    return None if scope is None else of(scope)
+
+
+def serving() -> None:
+    """Return nothing: FastAPI keeps no request in the context."""
+
+
+def of(connection: Scope) -> Scope | None:
+    """Return the scope if a FastAPI app serves it."""
+    return connection if isinstance(connection.get("app"), FastAPI) else None
+
+
+connection = starlette.connection
+parameter = starlette.parameter
+
+
+def refuse(request: Scope, access: Access, denied: Denied) -> AccessDenied:
+    """Return FastAPI's exception: an app may have a handler for that one alone."""
+    return starlette.refusal(Refusal, request, access, denied)
+
+
+def declare(view: Callable[..., Any], check: Callable[[Scope], None]) -> str:
     """Make FastAPI call `check` with the connection's scope before anything else of the view.
 
     Returns the name of the parameter by which the view is then handed that scope.
     """
 
-    async def checked(connection: HTTPConnection) -> MutableMapping[str, Any]:
+    async def checked(connection: HTTPConnection) -> Scope:
         check(connection.scope)
         return connection.scope
 

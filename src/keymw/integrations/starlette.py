@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from starlette.exceptions import HTTPException, WebSocketException
-from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.responses import Response
-
 from keymw.errors import AccessDenied
+from keymw.integrations.extra import extra
+
+with extra("starlette", "starlette"):
+    from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+    from starlette.exceptions import HTTPException, WebSocketException
+    from starlette.middleware.exceptions import ExceptionMiddleware
+    from starlette.requests import HTTPConnection
+    from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from starlette.requests import HTTPConnection
-
+    from keymw.access import Access
     from keymw.http import Answer
     from keymw.model import Denied
+
+    Scope = MutableMapping[str, Any]
 
 _POLICY_VIOLATION = 1008
 
@@ -38,15 +43,47 @@ class SocketRefusal(WebSocketException, AccessDenied):
     """A refusal of a WebSocket that can only be closed."""
 
 
-def closing_refusal(denied: Denied, answer: Answer) -> SocketRefusal:
-    """Return what closes a WebSocket."""
-    return SocketRefusal.of(denied, _POLICY_VIOLATION, answer.detail)
+def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
+    """Return the scope of the request or WebSocket that a view is called with, or is made for."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, HTTPConnection):
+            return value.scope
+    if args and isinstance(args[0], (HTTPEndpoint, WebSocketEndpoint)):
+        return args[0].scope
+    return None
 
 
-def refusal(
-    kind: type[Any], scope: MutableMapping[str, Any], denied: Denied, answer: Answer
-) -> AccessDenied:
-    """Return a refusal of this kind, `Refusal` or FastAPI's, that the app will answer."""
+def serving() -> None:
+    """Return nothing: Starlette keeps no request in the context."""
+
+
+def of(connection: Scope) -> Scope | None:
+    """Return the scope if one of Starlette's apps, or FastAPI's, serves it."""
+    return connection if "starlette.exception_handlers" in connection else None
+
+
+def connection(request: Scope) -> Scope:
+    """Return the scope."""
+    return request
+
+
+def parameter(request: Scope, name: str) -> object:
+    """Return what the router has found in the path."""
+    return request.get("path_params", {}).get(name)
+
+
+def refuse(request: Scope, access: Access, denied: Denied) -> AccessDenied:
+    """Return the exception that the app's own would be, for the app's handlers to answer."""
+    return refusal(Refusal, request, access, denied)
+
+
+def refusal(kind: type[Any], scope: Scope, access: Access, denied: Denied) -> AccessDenied:
+    """Return a refusal of this kind, `Refusal` or FastAPI's."""
+    answer = access.answer(denied)
+    if "starlette.exception_handlers" not in scope:
+        return AccessDenied.of(denied, answer.detail)
+    if access.closes(scope):
+        return SocketRefusal.of(denied, _POLICY_VIOLATION, answer.detail)
     _answer_by_default(scope, kind)
     headers = {name: value for name, value in answer.headers if not name.startswith("content-")}
     error: Refusal = kind.of(denied, answer.status, answer.detail, headers)
@@ -54,7 +91,7 @@ def refusal(
     return error
 
 
-def _answer_by_default(scope: MutableMapping[str, Any], kind: type[Any]) -> None:
+def _answer_by_default(scope: Scope, kind: type[Any]) -> None:
     """Have keymw's refusals answered by `_respond`, if else the framework's default would."""
     handlers, _ = scope["starlette.exception_handlers"]
     found = next((handlers[base] for base in kind.__mro__ if base in handlers), None)

@@ -1,0 +1,53 @@
+"""Holds a request to what its route demands, in every framework by the same few lines."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from keymw.access import KEY
+from keymw.errors import MiddlewareMissing
+from keymw.model import Granted
+from keymw.policy import decide
+
+if TYPE_CHECKING:
+    from keymw.access import Access
+    from keymw.integrations import Integration
+    from keymw.model import Demand
+
+log = logging.getLogger("keymw")
+
+
+def enforce(demand: Demand, view: str, framework: Integration, request: Any) -> None:
+    """Return if the request may go on.
+
+    Args:
+        demand: what the route asks.
+        view: its name, for the log.
+        framework: whose request it is.
+        request: what `framework` knows the request by.
+
+    Raises:
+        AccessDenied: it may not; as an exception that its framework answers.
+        MiddlewareMissing: no `KeyAuthMiddleware` has seen the request.
+    """
+    access: Access | None = framework.connection(request).get(KEY)
+    if access is None:
+        raise unseen(view)
+    verdict = access.verdict
+    if isinstance(verdict, Granted):
+        wanted = demand.project
+        project = None if wanted is None else framework.parameter(request, wanted)
+        denied = decide(verdict.principal, demand, project)
+        if denied is None:
+            return
+    else:
+        denied = verdict
+    raise framework.refuse(request, access, denied)
+
+
+def unseen(view: str) -> MiddlewareMissing:
+    """Return, and log, that no middleware has seen the request of a view."""
+    error = MiddlewareMissing(view)
+    log.error("%s", error)
+    return error

@@ -1,8 +1,9 @@
 """L1, the cache in the process: bounded, and never older than what it has been told.
 
 It alone decides whether a verdict still counts, one that has just been read too. Good keys and
-refusals lie in two partitions, so that no amount of garbage can push out a good key. Times are
-monotonic seconds, handed in.
+refusals lie in two partitions, so that no amount of garbage can push out a good key. A hit takes no
+lock: it reads one entry of a dict, and all that counts of an entry was in it before it came there.
+Times are monotonic seconds, handed in.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from collections import defaultdict
 from math import inf
 from typing import TYPE_CHECKING
 
-from cachetools import LRUCache
-
 from keymw.cache.floors import Floors
+from keymw.cache.sieve import Sieve
 from keymw.model import Granted
 
 if TYPE_CHECKING:
@@ -35,9 +35,14 @@ class Entry:
         "alone_until",
         "deadline",
         "entities",
+        "key",
+        "newer",
+        "noted_in",
+        "older",
         "position",
         "used_at",
         "verdict",
+        "visited",
     )
 
     def __init__(
@@ -57,11 +62,18 @@ class Entry:
         self.entities = entities
         #: Number of the last event that had happened when it was read.
         self.position = position
-        #: When it was last used, if that has not been taken note of yet.
-        self.used_at: float | None = None
+        #: When it was last used; nothing if it never was.
+        self.used_at = -inf
+        #: Which list of uses has it, those that were taken note of and the current one.
+        self.noted_in: object = None
+        # Its place in the cache.
+        self.key = b""
+        self.visited = False
+        self.older: Entry | None = None
+        self.newer: Entry | None = None
 
 
-class _Positives(LRUCache[bytes, Entry]):
+class _Positives(Sieve[Entry]):
     """Knows which entries belong to an entity, so that ending them does not scan the cache."""
 
     def __init__(self, maxsize: int) -> None:
@@ -69,19 +81,23 @@ class _Positives(LRUCache[bytes, Entry]):
         self.digests_of: defaultdict[str, set[bytes]] = defaultdict(set)
 
     def __setitem__(self, digest: bytes, entry: Entry) -> None:
-        self.pop(digest, None)
         super().__setitem__(digest, entry)
         for entity, _ in entry.entities:
             self.digests_of[entity].add(digest)
 
     def __delitem__(self, digest: bytes) -> None:
-        entry = LRUCache.__getitem__(self, digest)
+        entry = self[digest]
         super().__delitem__(digest)
         for entity, _ in entry.entities:
             digests = self.digests_of[entity]
             digests.discard(digest)
             if not digests:
                 del self.digests_of[entity]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self.digests_of.clear()
 
 
 class LocalCache:
@@ -90,7 +106,7 @@ class LocalCache:
     def __init__(self, size: int, negative_size: int, fence: Fence) -> None:
         self._lock = threading.Lock()
         self._positives = _Positives(size)
-        self._negatives: LRUCache[bytes, Entry] = LRUCache(negative_size)
+        self._negatives: Sieve[Entry] = Sieve(negative_size)
         # Whatever L1 holds has its floor: an entry has two entities at the most.
         self._floors = Floors(max(_FLOORS, 4 * size))
         self.fence = fence
@@ -99,6 +115,8 @@ class LocalCache:
         self.generation = 0
         #: Good entries that were used since somebody has taken note, whether still kept or not.
         self._used: dict[bytes, Entry] = {}
+        #: Stands for that list, which the entries themselves would keep alive.
+        self._list = object()
         self.hits = 0
         self.negative_hits = 0
 
@@ -109,20 +127,24 @@ class LocalCache:
             return self._floors.seen, self._floors.highest
 
     def get(self, digest: bytes, now: float) -> Verdict | None:
-        """Return the verdict that still counts at `now`, if there is one."""
-        with self._lock:
-            try:
-                entry = self._positives[digest]
-            except KeyError:
-                return self._refusal(digest, now)
-            # As `_runs` says; a call would cost more than the rest.
-            if now < entry.deadline and (now < self.fence.until or now < entry.alone_until):
-                self.hits += 1
-                if entry.used_at is None:
-                    self._used[digest] = entry
-                entry.used_at = now
-                return entry.verdict
-            return None
+        """Return the verdict that still counts at `now`, if there is one.
+
+        CPython lets no other thread run within `+=` of an attribute, so the counters are right.
+        """
+        try:
+            entry = self._positives[digest]
+        except KeyError:
+            return self._refusal(digest, now)
+        # As `_runs` says; a call would cost more than the rest.
+        if now < entry.deadline and (now < self.fence.until or now < entry.alone_until):
+            self.hits += 1
+            entry.visited = True
+            entry.used_at = now
+            # Only then may the list be looked at: who takes it reads the times after that.
+            if entry.noted_in is not self._list:
+                self._note_use(digest, entry)
+            return entry.verdict
+        return None
 
     def _refusal(self, digest: bytes, now: float) -> Verdict | None:
         try:
@@ -131,8 +153,14 @@ class LocalCache:
             return None
         if self._runs(entry, now):
             self.negative_hits += 1
+            entry.visited = True
             return entry.verdict
         return None
+
+    def _note_use(self, digest: bytes, entry: Entry) -> None:
+        with self._lock:
+            entry.noted_in = self._list
+            self._used[digest] = entry
 
     def _runs(self, entry: Entry, now: float) -> bool:
         return now < entry.deadline and (now < self.fence.until or now < entry.alone_until)
@@ -154,6 +182,7 @@ class LocalCache:
             self._positives[digest] = entry
             # Who has asked for it uses it.
             entry.used_at = now
+            entry.noted_in = self._list
             self._used[digest] = entry
         return True
 
@@ -248,7 +277,6 @@ class LocalCache:
 
     def _forget(self) -> None:
         self._positives.clear()
-        self._positives.digests_of.clear()
         self._negatives.clear()
         self.generation += 1
 
@@ -260,13 +288,12 @@ class LocalCache:
     def take_uses(self) -> list[tuple[str, bytes, float]]:
         """Return key, digest and time of the last use of each secret since the last call."""
         with self._lock:
-            used, self._used = self._used, {}
-            found = []
-            for digest, entry in used.items():
-                if isinstance(entry.verdict, Granted) and entry.used_at is not None:
-                    found.append((entry.verdict.principal.key_id, digest, entry.used_at))
-                entry.used_at = None
-            return found
+            used, self._used, self._list = self._used, {}, object()
+            return [
+                (entry.verdict.principal.key_id, digest, entry.used_at)
+                for digest, entry in used.items()
+                if isinstance(entry.verdict, Granted)
+            ]
 
     def sizes(self) -> tuple[int, int]:
         """Return how many good keys and how many refusals are held."""

@@ -48,6 +48,10 @@ class Access:
         return False
 
 
+#: Classes of requests that have their ASGI scope, with Starlette's `path_params`, in `scope`.
+#: Filled by the integrations whose classes they are, once they are imported.
+SCOPED: set[Any] = set()
+
 #: The ASGI scope or WSGI environ that the app was given, with its `Access` in it. The access does
 #: not hold the connection: that would be a circle, which only the garbage collector could undo.
 current: ContextVar[Connection | None] = ContextVar("keymw", default=None)

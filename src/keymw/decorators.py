@@ -7,8 +7,8 @@ import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keymw.access import current_principal
-from keymw.enforcing import enforce, unseen
+from keymw.access import SCOPED, current_principal
+from keymw.enforcing import enforce, is_met, unseen
 from keymw.integrations import find, of
 from keymw.policy import make_demand
 from keymw.principals import KeyKind
@@ -54,7 +54,8 @@ def require_scopes(
     demand = make_demand(scopes, kinds, project)
 
     def decorate(view: V) -> V:
-        guarded: V = _guard(view, demand)
+        guard = _guard_class if inspect.isclass(view) else _guard
+        guarded: V = guard(view, demand)
         return guarded
 
     return decorate
@@ -74,14 +75,15 @@ def _declare(view: Any, inner: object, demand: Demand) -> None:
 
 
 def _guard(view: Any, demand: Demand, name: str = "") -> Any:
-    if inspect.isclass(view):
-        return _guard_class(view, demand)
     if not callable(view):
         raise TypeError(f"require_scopes decorates views, not {type(view).__name__}.")
     name = name or getattr(view, "__qualname__", repr(view))
     injected = ""
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        first: Any = args[0] if args else None
+        if first.__class__ in SCOPED and is_met(demand, first.scope):
+            return
         connection = kwargs.pop(injected, None)
         found = find(args, kwargs) if connection is None else of(connection)
         if found is None:

@@ -11,11 +11,31 @@ from keymw.model import Granted
 from keymw.policy import decide
 
 if TYPE_CHECKING:
-    from keymw.access import Access
+    from keymw.access import Access, Connection
     from keymw.integrations import Integration
     from keymw.model import Demand
 
 log = logging.getLogger("keymw")
+
+
+def is_met(demand: Demand, scope: Connection) -> bool:
+    """Say whether a scope's key plainly meets a demand: the short way of what most requests are.
+
+    False is no refusal: whatever is not as plain is for `enforce` to judge.
+    """
+    access = scope.get(KEY)
+    if access is None:
+        return False
+    verdict = access.verdict
+    if verdict.__class__ is not Granted:
+        return False
+    principal = verdict.principal
+    wanted = demand.project
+    return (
+        principal.__class__ in demand.takers
+        and demand.needed <= principal.granted
+        and (wanted is None or scope.get("path_params", {}).get(wanted) == principal.project_id)
+    )
 
 
 def enforce(demand: Demand, view: str, framework: Integration, request: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from keymw.principals import Credentials, GrantedScopes
+from keymw.principals import Credentials, GrantedScopes, ServicePrincipal, UserPrincipal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,14 @@ class Demand:
     project: str | None
     #: The scopes as a set: what a hit is compared with.
     needed: frozenset[str]
+    #: The kinds as classes of principals, which hash faster.
+    takers: frozenset[type[Principal]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Name the classes of the kinds."""
+        classes = (ServicePrincipal, UserPrincipal)
+        takers = frozenset(found for found in classes if found.kind in self.kinds)
+        object.__setattr__(self, "takers", takers)
 
 
 @dataclass(frozen=True, slots=True)

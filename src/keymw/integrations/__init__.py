@@ -8,6 +8,7 @@ that is its own.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -15,8 +16,6 @@ from keymw.access import current
 from keymw.integrations import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from keymw.access import Access, Connection
     from keymw.errors import AccessDenied
     from keymw.model import Denied
@@ -56,10 +55,14 @@ _FRAMEWORKS = {
 }
 
 
-def _running() -> Iterator[Integration]:
-    for framework, ours in _FRAMEWORKS.items():
-        if framework in sys.modules:
-            yield cast("Integration", import_module(f"{__name__}.{ours}"))
+@lru_cache(maxsize=1)
+def _running(modules: int) -> tuple[Integration, ...]:  # noqa: ARG001 - when to look again
+    """Return the integrations of what has been imported, by the time that so many modules were."""
+    return tuple(
+        cast("Integration", import_module(f"{__name__}.{ours}"))
+        for framework, ours in _FRAMEWORKS.items()
+        if framework in sys.modules
+    )
 
 
 def find(args: Args, kwargs: Kwargs) -> tuple[Integration, Any] | None:
@@ -68,13 +71,14 @@ def find(args: Args, kwargs: Kwargs) -> tuple[Integration, Any] | None:
     A request among them knows best: it is this view's own, while the context may be that of an
     outer request whose view calls another app.
     """
-    for framework in _running():
+    running = _running(len(sys.modules))
+    for framework in running:
         request = framework.called(args, kwargs)
         if request is not None:
             return framework, request
     connection = plain.called(args, kwargs)
     if connection is None:
-        for framework in _running():
+        for framework in running:
             request = framework.serving()
             if request is not None:
                 return framework, request
@@ -84,7 +88,7 @@ def find(args: Args, kwargs: Kwargs) -> tuple[Integration, Any] | None:
 
 def of(connection: Connection) -> tuple[Integration, Any]:
     """Return the request of a connection, and which framework serves it."""
-    for framework in _running():
+    for framework in _running(len(sys.modules)):
         request = framework.of(connection)
         if request is not None:
             return framework, request

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keymw.access import SCOPED
 from keymw.errors import AccessDenied
 from keymw.integrations.extra import extra
 
@@ -15,8 +16,9 @@ with extra("starlette", "starlette"):
     from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
     from starlette.exceptions import HTTPException, WebSocketException
     from starlette.middleware.exceptions import ExceptionMiddleware
-    from starlette.requests import HTTPConnection
+    from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
+    from starlette.websockets import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, Any]
 
 _POLICY_VIOLATION = 1008
+
+SCOPED.update((Request, WebSocket))
 
 #: Handlers that an app has without having registered any.
 DEFAULTS: list[Any] = [ExceptionMiddleware.http_exception]

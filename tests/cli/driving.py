@@ -92,10 +92,15 @@ def program(*arguments, stdin="", prefix=("-m", "keymw"), executable=sys.executa
         capture_output=True,
         encoding="utf-8",
         errors="surrogateescape",
-        env={**os.environ, **environment},
+        env={**unbuffered_by_nobody(), **environment},
         timeout=60,
         check=False,
     )
+
+
+def unbuffered_by_nobody():
+    """Return the environment, without what would hide output that is lost at exit."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def assert_one_line(result, status):

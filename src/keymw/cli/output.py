@@ -8,11 +8,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,6 +80,7 @@ class Program(click.Group):
             status = 1
         except OSError as error:
             complain(f"{error.strerror}.")
+            _forget_output()
             status = 1
         except Exception as error:  # noqa: BLE001 - a traceback could show a token or a password
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -85,6 +88,12 @@ class Program(click.Group):
             complain(f"a defect in keymw: {type(error).__name__} at {place}.")
             status = 1
         sys.exit(status)
+
+
+def _forget_output() -> None:
+    """Let nothing be written again at exit that could not be written: that has been said."""
+    with suppress(OSError):  # a stream that is no file has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _OneLine(logging.Formatter):

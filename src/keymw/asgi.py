@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_VARY = (b"vary", b"Authorization")
+
+#: What begins an answer, a WebSocket's denial too.
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+
 #: RFC 6455 §7.4.1: policy violation.
 _CLOSE: Message = {"type": "websocket.close", "code": 1008}
 
@@ -84,24 +89,26 @@ class KeyAuthMiddleware:
                     return
                 value = content
         verdict = self.without_key if value is None else self._keys.peek(value)
-        if verdict is None:
-            verdict = await self._keys.authenticate(value)
-        if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
-            await self._refuse(scope, receive, send, verdict)
-            return
+        if verdict.__class__ is not Granted:
+            verdict = verdict or await self._keys.authenticate(value)
+            if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
+                await self._refuse(scope, receive, send, verdict)
+                return
         scope = self._identified(scope, verdict)
-        request = scope[KEY] = _Request(verdict, self, send)
+        begun: list[Message] = []
+        respond = _responding(scope, send, begun)
         token = current.set(scope)
         try:
-            await self.app(scope, receive, request)
+            await self.app(scope, receive, respond)
         except AccessDenied as error:
-            if request.started:
+            if begun:
                 raise
-            await request.refuse(scope, error.denied)
+            for message in self._messages(scope, error.denied):
+                await send(message)
         finally:
             current.reset(token)
 
-    def _identified(self, scope: Scope, verdict: Granted | Denied) -> Scope:
+    def _identified(self, scope: Scope, verdict: Verdict) -> Scope:
         """Return a copy of the scope that says who the request is."""
         scope = dict(scope)
         if isinstance(verdict, Granted):
@@ -111,16 +118,38 @@ class KeyAuthMiddleware:
                 scope["headers"] = [
                     field for field in scope["headers"] if field[0].lower() != b"authorization"
                 ]
-        elif "user" not in scope:
-            scope["user"] = ANONYMOUS
-            scope.setdefault("auth", NO_CREDENTIALS)
+            access = verdict.access
+            # A socket has a state of its own; all other requests with a key share one.
+            if access is None or access.face is not self or scope["type"] != "http":
+                access = _Request(verdict, self)
+                verdict.keep(access)
+            scope[KEY] = access
+        else:
+            if "user" not in scope:
+                scope["user"] = ANONYMOUS
+                scope.setdefault("auth", NO_CREDENTIALS)
+            scope[KEY] = _Request(verdict, self)
         return scope
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, denied: Denied) -> None:
+        """Answer in place of the app."""
         if scope["type"] == "websocket":
             await receive()  # "websocket.connect": only then may it be answered
-        for message in _messages(scope, self.answer(denied)):
+        for message in self._messages(scope, denied):
             await send(message)
+
+    def _messages(self, scope: Scope, denied: Denied) -> list[Message]:
+        """Return the messages by which a refusal is sent before any answer has begun."""
+        if scope[KEY].closes(scope) if KEY in scope else _can_only_close(scope):
+            return [_CLOSE]
+        refusal = self.answer(denied)
+        prefix = "websocket." if scope["type"] == "websocket" else ""
+        body = b"" if scope.get("method") == "HEAD" else refusal.body
+        headers = [(name.encode(), value.encode()) for name, value in refusal.headers]
+        return [
+            {"type": f"{prefix}http.response.start", "status": refusal.status, "headers": headers},
+            {"type": f"{prefix}http.response.body", "body": body},
+        ]
 
     def answer(self, denied: Denied) -> Answer:
         """Return what is answered to a refusal."""
@@ -153,70 +182,55 @@ class KeyAuthMiddleware:
 
 
 class _Request(Access):
-    """One connection: who it is, and the `send` that the app is given for it.
+    """Who a connection is. Requests with the same key share one; a WebSocket has its own."""
 
-    It adds `Vary`, and remembers what can no longer be answered.
-    """
+    __slots__ = ("accepted", "face")
 
-    __slots__ = ("_face", "_send", "accepted", "started")
-
-    def __init__(self, verdict: Granted | Denied, face: KeyAuthMiddleware, send: Send) -> None:
+    def __init__(self, verdict: Verdict, face: KeyAuthMiddleware) -> None:
         self.verdict = verdict
-        self._face = face
-        self._send = send
+        self.face = face
         #: Whether a WebSocket has been accepted, so that it can only be closed.
         self.accepted = False
-        #: Whether a response has begun.
-        self.started = False
-
-    def __call__(self, message: Message) -> Awaitable[None]:
-        """Pass a message on; plain, because most messages need no more than that."""
-        kind = message["type"]
-        if kind.endswith(".response.start"):
-            self.started = True
-            message = {**message, "headers": _with_vary(message.get("headers", ()))}
-        elif kind == "http.response.body" and not message.get("more_body"):
-            return self._send_last(message)
-        elif kind == "websocket.accept":
-            self.accepted = True
-        return self._send(message)
-
-    async def _send_last(self, message: Message) -> None:
-        """Send the end of an answer, within which servers start the next request of a connection.
-
-        As a task, which copies the context: this request's must not be in it.
-        """
-        token = current.set(None)
-        try:
-            await self._send(message)
-        finally:
-            current.reset(token)
-
-    async def refuse(self, scope: Scope, denied: Denied) -> None:
-        """Send a refusal that no framework has answered."""
-        for message in [_CLOSE] if self.accepted else _messages(scope, self._face.answer(denied)):
-            await self._send(message)
 
     def answer(self, denied: Denied) -> Answer:
         """Return what is answered to a refusal."""
-        return self._face.answer(denied)
+        return self.face.answer(denied)
 
     def closes(self, connection: Scope) -> bool:
         """Say whether a refusal can only close the connection, a WebSocket."""
         return self.accepted or _can_only_close(connection)
 
 
-def _messages(scope: Scope, refusal: Answer) -> list[Message]:
-    """Return the messages by which a refusal is sent before anything else was."""
-    if _can_only_close(scope):
-        return [_CLOSE]
-    prefix = "websocket." if scope["type"] == "websocket" else ""
-    body = b"" if scope.get("method") == "HEAD" else refusal.body
-    headers = [(name.encode(), value.encode()) for name, value in refusal.headers]
-    return [
-        {"type": f"{prefix}http.response.start", "status": refusal.status, "headers": headers},
-        {"type": f"{prefix}http.response.body", "body": body},
-    ]
+def _responding(scope: Scope, send: Send, begun: list[Message]) -> Send:
+    """Return the `send` that the app is given. What begins an answer is put into `begun`.
+
+    It is plain and passes on what `send` returns, because most messages need no more than that.
+    """
+
+    def respond(message: Message) -> Awaitable[None]:
+        kind = message["type"]
+        if kind == "http.response.body":
+            return send(message) if message.get("more_body") else _end(scope, send, message)
+        if kind in _STARTS:
+            message = _varying(message)
+            begun.append(message)
+        elif kind == "websocket.accept":
+            scope[KEY].accepted = True
+        return send(message)
+
+    return respond
+
+
+async def _end(scope: Scope, send: Send, message: Message) -> None:
+    """Send the end of an answer, within which servers start the next request of a connection.
+
+    As a task, which copies the context: this request's must not be in it.
+    """
+    current.set(None)
+    try:
+        await send(message)
+    finally:
+        current.set(scope)
 
 
 def _can_only_close(scope: Scope) -> bool:
@@ -225,12 +239,16 @@ def _can_only_close(scope: Scope) -> bool:
     return scope["type"] == "websocket" and "websocket.http.response" not in extensions
 
 
-def _with_vary(headers: Any) -> list[tuple[bytes, bytes]]:
-    """Return the headers with `Authorization` in `Vary`."""
-    found = list(headers)
-    for index, (name, value) in enumerate(found):
+def _varying(message: Message) -> Message:
+    """Return the start of an answer with `Authorization` in `Vary`."""
+    headers = list(message.get("headers", ()))
+    for index, (name, value) in enumerate(headers):
         if len(name) == 4 and name.lower() == b"vary":  # noqa: PLR2004
-            found[index] = (name, vary_on_authorization(value.decode("latin-1")).encode("latin-1"))
-            return found
-    found.append((b"vary", b"Authorization"))
-    return found
+            varied = vary_on_authorization(value.decode("latin-1")).encode("latin-1")
+            headers[index] = (name, varied)
+            break
+    else:
+        headers.append(_VARY)
+    message = dict(message)
+    message["headers"] = headers
+    return message

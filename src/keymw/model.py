@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keymw.principals import Credentials, GrantedScopes, ServicePrincipal, UserPrincipal
 
@@ -55,10 +55,16 @@ class Granted:
     principal: Principal
     #: Made once, with the verdict, for every request that it serves.
     credentials: Credentials = field(init=False, repr=False, compare=False)
+    #: What a face has made of the verdict, to be the same for every request; the face's own.
+    access: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Make the credentials of the principal."""
         object.__setattr__(self, "credentials", Credentials(GrantedScopes(self.principal)))
+
+    def keep(self, access: object) -> None:
+        """Keep what a face has made of the verdict, for as long as the verdict is kept."""
+        object.__setattr__(self, "access", access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from keymw.access import ANONYMOUS, KEY, Access, current
 from keymw.errors import AccessDenied
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
-from keymw.model import Denied, Granted
+from keymw.model import Granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from keymw.http import Answer
-    from keymw.model import Verdict
+    from keymw.model import Denied, Verdict
+    from keymw.principals import AnonymousPrincipal, Principal
     from keymw.service import KeyService
 
     Environ = dict[str, Any]
@@ -71,17 +72,21 @@ class KeyAuthMiddleware:
         """Serve one request."""
         value = environ.get("HTTP_AUTHORIZATION")
         verdict = self.without_key if value is None else self._verdict(value)
-        if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
-            return self._refuse(environ, start_response, verdict)
         if isinstance(verdict, Granted):
-            environ["keymw.principal"] = verdict.principal
-            environ["keymw.scopes"] = verdict.principal.scopes
+            principal: Principal | AnonymousPrincipal = verdict.principal
+            access = verdict.access
+            if access is None or access.face is not self:
+                access = _Request(verdict, self)
+                verdict.keep(access)
             if self._strip:
-                del environ["HTTP_AUTHORIZATION"]
+                environ.pop("HTTP_AUTHORIZATION", None)
+        elif self._required or verdict.reason not in DEFERRED:
+            return self._refuse(environ, start_response, verdict)
         else:
-            environ["keymw.principal"] = ANONYMOUS
-            environ["keymw.scopes"] = ANONYMOUS.scopes
-        environ[KEY] = _Request(verdict, self)
+            principal, access = ANONYMOUS, _Request(verdict, self)
+        environ["keymw.principal"] = principal
+        environ["keymw.scopes"] = principal.scopes
+        environ[KEY] = access
 
         def respond(
             status: str, headers: list[tuple[str, str]], *exc_info: Any
@@ -120,17 +125,17 @@ class KeyAuthMiddleware:
 
 
 class _Request(Access):
-    """One WSGI request."""
+    """Who a request is. Requests with the same key share one."""
 
-    __slots__ = ("_face",)
+    __slots__ = ("face",)
 
-    def __init__(self, verdict: Granted | Denied, face: KeyAuthMiddleware) -> None:
+    def __init__(self, verdict: Verdict, face: KeyAuthMiddleware) -> None:
         self.verdict = verdict
-        self._face = face
+        self.face = face
 
     def answer(self, denied: Denied) -> Answer:
         """Return what is answered to a refusal."""
-        return self._face.answer(denied)
+        return self.face.answer(denied)
 
 
 class _Body:

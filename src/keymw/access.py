@@ -29,10 +29,13 @@ NO_CREDENTIALS = Credentials(())
 class Access:
     """One request: who it is, and how a route's refusal leaves it."""
 
-    __slots__ = ("verdict",)
+    __slots__ = ("denied", "verdict")
 
     #: `Granted`, or a `Denied` that counts only where a route demands something.
     verdict: Verdict
+    #: Why a WebSocket is refused, by a framework that can only close one: the face then answers in
+    #: place of that.
+    denied: Denied | None
 
     @property
     def principal(self) -> Principal | AnonymousPrincipal:

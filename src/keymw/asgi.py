@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
-    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    #: Frameworks type these three in ways of their own.
+    App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _VARY = (b"vary", b"Authorization")
 
@@ -122,7 +123,8 @@ class KeyAuthMiddleware:
             # A socket has a state of its own; all other requests with a key share one.
             if access is None or access.face is not self or scope["type"] != "http":
                 access = _Request(verdict, self)
-                verdict.keep(access)
+                if scope["type"] == "http":
+                    verdict.keep(access)
             scope[KEY] = access
         else:
             if "user" not in scope:
@@ -150,6 +152,12 @@ class KeyAuthMiddleware:
             {"type": f"{prefix}http.response.start", "status": refusal.status, "headers": headers},
             {"type": f"{prefix}http.response.body", "body": body},
         ]
+
+    async def close(self, scope: Scope, send: Send) -> None:
+        """Refuse a WebSocket that its framework, which knows no better answer, closes."""
+        denied, scope[KEY].denied = scope[KEY].denied, None
+        for message in self._messages(scope, denied):
+            await send(message)
 
     def answer(self, denied: Denied) -> Answer:
         """Return what is answered to a refusal."""
@@ -191,6 +199,7 @@ class _Request(Access):
         self.face = face
         #: Whether a WebSocket has been accepted, so that it can only be closed.
         self.accepted = False
+        self.denied = None
 
     def answer(self, denied: Denied) -> Answer:
         """Return what is answered to a refusal."""
@@ -215,7 +224,10 @@ def _responding(scope: Scope, send: Send, begun: list[Message]) -> Send:
             message = _varying(message)
             begun.append(message)
         elif kind == "websocket.accept":
-            scope[KEY].accepted = True
+            scope[KEY].accepted, scope[KEY].denied = True, None
+        elif kind == "websocket.close" and scope[KEY].denied is not None:
+            closing: Awaitable[None] = scope[KEY].face.close(scope, send)
+            return closing
         return send(message)
 
     return respond

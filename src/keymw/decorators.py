@@ -8,8 +8,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw.access import SCOPED, current_principal
-from keymw.enforcing import enforce, is_met, unseen
-from keymw.integrations import find, of
+from keymw.enforcing import DEMANDS, demands_of, enforce, is_met, unseen
+from keymw.integrations import find, is_anothers, of
 from keymw.policy import make_demand
 from keymw.principals import KeyKind
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from keymw.model import Demand
 
 __all__ = ["current_principal", "demands_of", "require_scopes"]
-
-#: Where a view, or a class of views, has what it demands.
-_DEMANDS = "__keymw_demands__"
 
 V = TypeVar("V", bound="Callable[..., Any]")
 
@@ -54,24 +51,26 @@ def require_scopes(
     demand = make_demand(scopes, kinds, project)
 
     def decorate(view: V) -> V:
-        guard = _guard_class if inspect.isclass(view) else _guard
-        guarded: V = guard(view, demand)
+        guarded: V = _guard_for(view)(view, demand)
         return guarded
 
     return decorate
 
 
-def demands_of(view: object) -> tuple[Demand, ...]:
-    """Return what a view demands, by every `require_scopes` on it; all of it has to be met.
-
-    Empty for a view that demands nothing.
-    """
-    demands: tuple[Demand, ...] = getattr(view, _DEMANDS, ())
-    return demands
-
-
 def _declare(view: Any, inner: object, demand: Demand) -> None:
-    setattr(view, _DEMANDS, (*demands_of(inner), demand))
+    setattr(view, DEMANDS, (*demands_of(inner), demand))
+
+
+def _guard_for(view: object) -> Callable[[Any, Demand], Any]:
+    """Return what guards a view of this sort."""
+    if inspect.isclass(view):
+        return _guard_class
+    if "litestar.handlers" in sys.modules:
+        from keymw.integrations import litestar  # noqa: PLC0415 - the app's own
+
+        if litestar.is_handler(view):
+            return litestar.guard
+    return _guard
 
 
 def _guard(view: Any, demand: Demand, name: str = "") -> Any:
@@ -107,7 +106,7 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
             return view(*args, **kwargs)
 
     _declare(guarded, view, demand)
-    if "fastapi" in sys.modules:
+    if "fastapi" in sys.modules and not is_anothers(view, "fastapi"):
         from keymw.integrations import fastapi  # noqa: PLC0415 - the app's own
 
         def checked(connection: Connection) -> None:

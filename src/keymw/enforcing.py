@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("keymw")
 
+#: Where a view, or a class of views, has what it demands.
+DEMANDS = "__keymw_demands__"
+
+
+def demands_of(view: object) -> tuple[Demand, ...]:
+    """Return what a view demands, by every `require_scopes` on it; all of it has to be met.
+
+    Empty for a view that demands nothing.
+    """
+    demands: tuple[Demand, ...] = getattr(view, DEMANDS, ())
+    return demands
+
 
 def is_met(demand: Demand, scope: Connection) -> bool:
     """Say whether a scope's key plainly meets a demand: the short way of what most requests are.

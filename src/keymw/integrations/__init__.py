@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from importlib import import_module
+from inspect import unwrap
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from keymw.access import current
@@ -49,9 +51,13 @@ class Integration(Protocol):
 #: Ours, by the framework's module that must have been imported. What is built upon another
 #: framework stands before it.
 _FRAMEWORKS = {
+    "litestar": "litestar",
+    "falcon": "falcon",
     "fastapi": "fastapi",
     "starlette.requests": "starlette",
     "flask": "flask",
+    "rest_framework.views": "rest_framework",
+    "django.http": "django",
 }
 
 
@@ -63,6 +69,26 @@ def _running(modules: int) -> tuple[Integration, ...]:  # noqa: ARG001 - when to
         for framework, ours in _FRAMEWORKS.items()
         if framework in sys.modules
     )
+
+
+def is_anothers(view: Any, framework: str) -> bool:
+    """Say whether a view is written for a framework known here that is not this one.
+
+    That shows in its module, which has names of the other framework and none of this one.
+    Starlette's say nothing: what is built upon it is used with them.
+    """
+    names = list(getattr(unwrap(view), "__globals__", {}).values())
+    packages = {_package(value) for value in names}
+    others = {name.partition(".")[0] for name in _FRAMEWORKS} - {"starlette", framework}
+    return framework not in packages and not packages.isdisjoint(others)
+
+
+def _package(value: object) -> str:
+    """Return the top-level package that a name of a module comes from."""
+    if isinstance(value, ModuleType):
+        return value.__name__.partition(".")[0]
+    owner = value if isinstance(value, (type, FunctionType)) else type(value)
+    return str(owner.__module__).partition(".")[0]
 
 
 def find(args: Args, kwargs: Kwargs) -> tuple[Integration, Any] | None:

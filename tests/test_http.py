@@ -170,6 +170,8 @@ STATUS = {
     Reason.KIND: (403, "insufficient_scope"),
     Reason.SCOPE: (403, "insufficient_scope"),
     Reason.PROJECT: (403, "insufficient_scope"),
+    Reason.AMBIGUOUS: (400, "invalid_request"),
+    Reason.NO_RULE: (403, None),
     Reason.UNAVAILABLE: (503, None),
 }
 PHRASES = {
@@ -220,10 +222,12 @@ def test_what_waits_for_a_demand():
 def test_codes_do_not_change():
     """Clients compare them."""
     assert sorted(Reason) == [
+        "ambiguous_request",
         "expired_key",
         "invalid_key",
         "kind_not_supported",
         "malformed_credentials",
+        "no_rule",
         "not_authenticated",
         "owner_inactive",
         "revoked_key",

@@ -51,8 +51,8 @@ LAYERS = (
         "aio",
         "within",
     ),
-    ("access", "integrations", "enforcing", "decorators"),
-    ("asgi", "wsgi", ""),
+    ("access", "twice", "rules", "integrations", "enforcing", "decorators"),
+    ("asgi", "wsgi", "", "integrations.django", "integrations.rest_framework"),
     ("management",),
     ("console",),
     ("cli", "__main__"),
@@ -108,8 +108,11 @@ def imports(tree):
 
 
 def layer(name):
-    (place,) = [place for place, names in enumerate(LAYERS) if name.split(".")[0] in names]
-    return place
+    """Return the place of a module, which is that of the longest part of its name that has one."""
+    places = {found: place for place, names in enumerate(LAYERS) for found in names}
+    while name not in places:
+        name = name[: name.rindex(".")]
+    return places[name]
 
 
 def test_imports_run_one_way():

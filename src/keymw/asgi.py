@@ -13,13 +13,15 @@ from keymw.access import ANONYMOUS, KEY, NO_CREDENTIALS, Access, current
 from keymw.errors import AccessDenied, KeymwError
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
 from keymw.model import Denied, Granted
+from keymw.twice import known
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from keymw.aio import AsyncKeyService
     from keymw.http import Answer
     from keymw.model import Verdict
+    from keymw.rules import Rule, Rules
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -49,11 +51,15 @@ class KeyAuthMiddleware:
         keys: an `AsyncKeyService`; it is started and closed with the app's lifespan.
         realm: protection space named in challenges.
         required: refuse requests without a good key before the app sees them.
+        rules: what requests demand by method and path, of an app whose routes one cannot decorate:
+            `Rules`, or a list of `Rule`, which refuses what none of them is for. They are checked
+            before the app sees the request; decorators in it hold as well.
         strip_credentials: hide a good key's `Authorization` from the app.
 
     Raises:
         TypeError: `keys` is not an `AsyncKeyService`.
-        ValueError: the realm cannot stand in a header.
+        ValueError: the realm cannot stand in a header, or a rule can never be reached, overlaps
+            with another one, or has a scope that the service's catalog has not.
     """
 
     #: Who a request with no credentials is; tests of apps may set it (`keymw.testing`).
@@ -66,6 +72,7 @@ class KeyAuthMiddleware:
         *,
         realm: str = "keymw",
         required: bool = False,
+        rules: Rules | Iterable[Rule] = (),
         strip_credentials: bool = False,
     ) -> None:
         if not inspect.iscoroutinefunction(getattr(keys, "authenticate", None)):
@@ -74,6 +81,11 @@ class KeyAuthMiddleware:
         self._keys = keys
         self._realm = check_realm(realm)
         self._required = required
+        self._guarded = app
+        if rules != ():
+            from keymw.rules.guards import guard_asgi  # noqa: PLC0415 - who has none pays nothing
+
+            self._guarded = guard_asgi(app, rules, keys)
         self._strip = strip_credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +101,9 @@ class KeyAuthMiddleware:
                     await self._refuse(scope, receive, send, MALFORMED)
                     return
                 value = content
-        verdict = self.without_key if value is None else self._keys.peek(value)
+        verdict = (KEY in scope and known(scope, value, self)) or (
+            self.without_key if value is None else self._keys.peek(value)
+        )
         if verdict.__class__ is not Granted:
             verdict = verdict or await self._keys.authenticate(value)
             if isinstance(verdict, Denied) and (self._required or verdict.reason not in DEFERRED):
@@ -100,7 +114,7 @@ class KeyAuthMiddleware:
         respond = _responding(scope, send, begun)
         token = current.set(scope)
         try:
-            await self.app(scope, receive, respond)
+            await self._guarded(scope, receive, respond)
         except AccessDenied as error:
             if begun:
                 raise

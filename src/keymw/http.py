@@ -44,6 +44,8 @@ _ANSWERS: Mapping[Reason, tuple[HTTPStatus, str | None]] = {
     Reason.KIND: (HTTPStatus.FORBIDDEN, "insufficient_scope"),
     Reason.SCOPE: (HTTPStatus.FORBIDDEN, "insufficient_scope"),
     Reason.PROJECT: (HTTPStatus.FORBIDDEN, "insufficient_scope"),
+    Reason.AMBIGUOUS: (HTTPStatus.BAD_REQUEST, "invalid_request"),
+    Reason.NO_RULE: (HTTPStatus.FORBIDDEN, None),
     Reason.UNAVAILABLE: (HTTPStatus.SERVICE_UNAVAILABLE, None),
 }
 

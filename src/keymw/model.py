@@ -29,6 +29,8 @@ class Reason(StrEnum):
     KIND = "kind_not_supported"
     SCOPE = "scope_missing"
     PROJECT = "wrong_project"
+    AMBIGUOUS = "ambiguous_request"
+    NO_RULE = "no_rule"
     UNAVAILABLE = "temporarily_unavailable"
 
 
@@ -44,6 +46,8 @@ _DETAILS: Mapping[Reason, str] = {
     Reason.KIND: "This endpoint does not support {0}.",
     Reason.SCOPE: "API key missing required scope '{0}'.",
     Reason.PROJECT: "API key does not have access to the requested project.",
+    Reason.AMBIGUOUS: "The request can be read in more than one way: send its path plainly.",
+    Reason.NO_RULE: "This endpoint is not open to API keys.",
     Reason.UNAVAILABLE: "The API key cannot be checked at the moment. Try again shortly.",
 }
 

@@ -14,6 +14,7 @@ from keymw.access import ANONYMOUS, KEY, Access, current
 from keymw.errors import AccessDenied
 from keymw.http import DEFERRED, MALFORMED, MISSING, answer, check_realm, vary_on_authorization
 from keymw.model import Granted
+from keymw.twice import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from keymw.http import Answer
     from keymw.model import Denied, Verdict
     from keymw.principals import AnonymousPrincipal, Principal
+    from keymw.rules import Rule, Rules
     from keymw.service import KeyService
 
     Environ = dict[str, Any]
@@ -40,11 +42,15 @@ class KeyAuthMiddleware:
         keys: a `KeyService`.
         realm: protection space named in challenges.
         required: refuse requests without a good key before the app sees them.
+        rules: what requests demand by method and path, of an app whose routes one cannot decorate:
+            `Rules`, or a list of `Rule`, which refuses what none of them is for. They are checked
+            before the app sees the request; decorators in it hold as well.
         strip_credentials: hide a good key's `Authorization` from the app.
 
     Raises:
         TypeError: `keys` is not a `KeyService`.
-        ValueError: the realm cannot stand in a header.
+        ValueError: the realm cannot stand in a header, or a rule can never be reached, overlaps
+            with another one, or has a scope that the service's catalog has not.
     """
 
     #: Who a request with no credentials is; tests of apps may set it (`keymw.testing`).
@@ -57,6 +63,7 @@ class KeyAuthMiddleware:
         *,
         realm: str = "keymw",
         required: bool = False,
+        rules: Rules | Iterable[Rule] = (),
         strip_credentials: bool = False,
     ) -> None:
         authenticate = getattr(keys, "authenticate", None)
@@ -66,12 +73,19 @@ class KeyAuthMiddleware:
         self._keys = keys
         self._realm = check_realm(realm)
         self._required = required
+        self._guarded = app
+        if rules != ():
+            from keymw.rules.guards import guard_wsgi  # noqa: PLC0415 - who has none pays nothing
+
+            self._guarded = guard_wsgi(app, rules, keys)
         self._strip = strip_credentials
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         value = environ.get("HTTP_AUTHORIZATION")
-        verdict = self.without_key if value is None else self._verdict(value)
+        verdict = (KEY in environ and known(environ, value, self)) or (
+            self.without_key if value is None else self._verdict(value)
+        )
         if isinstance(verdict, Granted):
             principal: Principal | AnonymousPrincipal = verdict.principal
             access = verdict.access
@@ -95,7 +109,7 @@ class KeyAuthMiddleware:
 
         token = current.set(environ)
         try:
-            body = self.app(environ, respond)
+            body = self._guarded(environ, respond)
         except AccessDenied as error:
             return self._refuse(environ, start_response, error.denied, sys.exc_info())
         finally:

@@ -34,6 +34,46 @@ def granted_by(scopes: frozenset[str]) -> frozenset[str]:
     return scopes | implied
 
 
+class _User:
+    """What Django and its REST framework ask of a user besides `is_authenticated`.
+
+    A key is no row of Django's users: it is no staff, and has none of the permissions there.
+    """
+
+    __slots__ = ()
+
+    is_active: ClassVar[bool] = True
+    is_anonymous: ClassVar[bool] = False
+    is_staff: ClassVar[bool] = False
+    is_superuser: ClassVar[bool] = False
+
+    @property
+    def identity(self) -> str:
+        """Who it is."""
+        raise NotImplementedError
+
+    @property
+    def pk(self) -> str:
+        """The identity, by which throttles count."""
+        return self.identity
+
+    def get_username(self) -> str:
+        """Return the identity."""
+        return self.identity
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def has_perms(self, perms: object, obj: object = None) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class AnonymousPrincipal:
     """Nobody: a request without a key that keymw knows. Shaped like Starlette's `BaseUser`."""
@@ -50,7 +90,7 @@ class AnonymousPrincipal:
 
 
 @dataclass(frozen=True, slots=True)
-class ServicePrincipal:
+class ServicePrincipal(_User):
     """A project's key: nobody's, so it outlives the employee who made it."""
 
     key_id: str
@@ -84,7 +124,7 @@ class ServicePrincipal:
 
 
 @dataclass(frozen=True, slots=True)
-class UserPrincipal:
+class UserPrincipal(_User):
     """A user, by one of the user's personal keys; it ends with the user's access."""
 
     key_id: str

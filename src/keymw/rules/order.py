@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from keymw.rules.rule import Rule
 
 _UNREACHABLE = "takes all its requests, so that it can never be reached: remove one of them"
+_ALIKE = (
+    "has the same paths but for what apps may take for the same (letter case, a slash at the end): "
+    "remove one of them"
+)
 _BEHIND = "is more general and stands before it: put the more specific one first"
 _PARTLY = "has the same paths and some of its methods: name each method once"
 _CROSSED = (
@@ -50,7 +54,8 @@ def _problem(earlier: Rule, rule: Rule) -> str | None:
     if not _covers(earlier, rule):
         return None if _covers(rule, earlier) else _CROSSED
     if ANY in earlier.takes or rule.takes <= earlier.takes:
-        return _UNREACHABLE
+        is_alike = earlier.template.exact != rule.template.exact and _covers(rule, earlier)
+        return _ALIKE if is_alike else _UNREACHABLE
     if not _covers(rule, earlier):
         return _BEHIND
     return None if ANY in rule.takes or earlier.takes < rule.takes else _PARTLY

@@ -26,8 +26,10 @@ _ODD_RAW = re.compile(
 )
 _ODD_FOLDED = re.compile(r"//|/\.\.?(?:/|\Z)|\\")
 _METHOD = re.compile(r"[A-Z]+(?:[-_][A-Z]+)*", re.ASCII)
-_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
-_ANNOUNCED = "access-control-request-method"
+#: By which apps, or their middleware, may be told to take a request for one with another method.
+_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+_ORIGIN = frozenset({b"origin"})
+_ANNOUNCED = frozenset({b"access-control-request-method"})
 
 
 class Reading(NamedTuple):
@@ -96,30 +98,27 @@ def _method(connection: Connection, *, is_wsgi: bool) -> str | None:
     method: str = connection["REQUEST_METHOD" if is_wsgi else "method"]
     if method == WEBSOCKET or not _METHOD.fullmatch(method):
         return None
-    for name in _OVERRIDES:
-        for value in _fields(connection, name, is_wsgi=is_wsgi):
-            if value.strip().upper() != method:
-                return None
-    return method
+    honoured = _fields(connection, _OVERRIDES, is_wsgi=is_wsgi)
+    return None if any(value.strip().upper() != method for value in honoured) else method
 
 
 def _announced(connection: Connection, *, is_wsgi: bool) -> str | None:
     """Return the method that a CORS preflight asks about (Fetch Standard, CORS-preflight)."""
-    origins = list(_fields(connection, "origin", is_wsgi=is_wsgi))
+    origins = list(_fields(connection, _ORIGIN, is_wsgi=is_wsgi))
     methods = list(_fields(connection, _ANNOUNCED, is_wsgi=is_wsgi))
     if len(origins) != 1 or len(methods) != 1 or methods[0] == WEBSOCKET:
         return None
     return methods[0] if _METHOD.fullmatch(methods[0]) else None
 
 
-def _fields(connection: Connection, name: str, *, is_wsgi: bool) -> Iterator[str]:
-    """Yield the values of a header field."""
+def _fields(connection: Connection, names: frozenset[bytes], *, is_wsgi: bool) -> Iterator[str]:
+    """Yield the values of header fields with these names."""
     if is_wsgi:
-        value = connection.get(f"HTTP_{name.upper().replace('-', '_')}")
-        if value is not None:
-            yield value
+        for name in names:
+            value = connection.get(f"HTTP_{name.decode().upper().replace('-', '_')}")
+            if value is not None:
+                yield value
         return
-    wanted = name.encode()
-    for found, content in connection["headers"]:
-        if len(found) == len(wanted) and found.lower() == wanted:
+    for name, content in connection["headers"]:
+        if name.lower() in names:
             yield content.decode("latin-1")

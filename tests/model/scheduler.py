@@ -120,6 +120,10 @@ class Actor:
         return tuple(frames)
 
 
+#: Where an entry stands in its cache: nothing is evicted here.
+_PLACE = ("key", "older", "newer", "visited")
+
+
 def content(value):
     """Return something hashable that is equal for equal values, whatever their identity."""
     kind = type(value)
@@ -138,7 +142,7 @@ def _how(kind):
     elif kind is dict:
         how = _pairs
     elif kind is Entry:
-        how = partial(_fields, Entry.__slots__)
+        how = partial(_fields, [name for name in Entry.__slots__ if name not in _PLACE])
     elif getattr(kind, "__dataclass_params__", None) and kind.__dataclass_params__.frozen:
         how = partial(_fields, [each.name for each in dataclasses.fields(kind) if each.compare])
     else:

@@ -44,7 +44,7 @@ def fold(path: str) -> str:
     """Return how a path, or a literal, is compared loosely."""
     if path.isascii():
         return path.lower()
-    return normalize("NFKC", normalize("NFKC", path).casefold())
+    return normalize("NFKC", normalize("NFKC", path).upper().casefold())
 
 
 @dataclass(frozen=True, slots=True)

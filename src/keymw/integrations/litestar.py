@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from keymw.enforcing import demands_of, enforce
+from keymw.enforcing import demands_of, enforce, log
 from keymw.errors import AccessDenied
 from keymw.integrations.extra import extra
 from keymw.policy import make_demand
@@ -20,6 +20,7 @@ from keymw.principals import KeyKind
 with extra("litestar", "litestar"):
     from litestar.connection import ASGIConnection
     from litestar.exceptions import (
+        ImproperlyConfiguredException,
         NotAuthorizedException,
         PermissionDeniedException,
         WebSocketException,
@@ -107,7 +108,7 @@ def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection | None:
     """Return the scope of the request or WebSocket that a handler has asked for by name."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, ASGIConnection):
-            return cast("Connection", value.scope)
+            return _uncached(cast("Connection", value.scope))
     return None
 
 
@@ -118,7 +119,23 @@ def serving() -> None:
 def of(connection: Connection) -> Connection | None:
     """Return the scope if it is a Litestar app that serves it, and no app that it has mounted."""
     app = connection.get("litestar_app")
-    return connection if app is not None and connection.get("app") is app else None
+    return _uncached(connection) if app is not None and connection.get("app") is app else None
+
+
+def _uncached(scope: Connection) -> Connection:
+    """Return the scope of a request whose handler's function is called for each request.
+
+    Litestar takes a cached answer after the guards and before the function.
+    """
+    handler = scope.get("route_handler")
+    if getattr(handler, "cache", False):
+        message = (
+            f"{handler} caches its answers, so require_scopes on its function would let others "
+            "have what one may see: use guards=[key_guard(...)], or put @require_scopes above."
+        )
+        log.error("%s", message)
+        raise ImproperlyConfiguredException(message)
+    return scope
 
 
 def connection(request: Connection) -> Connection:

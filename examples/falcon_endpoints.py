@@ -5,8 +5,8 @@ From the repository's root (KEYMW_DATABASE_URL and KEYMW_REDIS_URL say where the
     keymw migrate
     keymw issue project 2 nightly-report --scope endpoint:read
     keymw issue personal user-7 laptop --scope endpoint:write
-    PYTHONPATH=examples waitress-serve --listen=localhost:8080 falcon_endpoints:app
-    curl -H "Authorization: Bearer $KEY" localhost:8080/api/projects/2/endpoints/revenue/run
+    gunicorn --pythonpath examples falcon_endpoints:app
+    curl -H "Authorization: Bearer $KEY" localhost:8000/api/projects/2/endpoints/revenue/run
 
 `falcon_asgi_endpoints.py` is the same under ASGI.
 """

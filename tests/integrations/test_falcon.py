@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 from contextvars import copy_context
@@ -36,6 +37,9 @@ from keymw import wsgi as wsgi_face
 from keymw.errors import AccessDenied, MiddlewareMissing
 from keymw.integrations.falcon import Refusal, SocketRefusal, key_hook
 from keymw.tokens import generate
+
+#: Another framework in the process, of which this module has no name.
+importlib.import_module("fastapi")
 
 BOTH = ["project_secret", "personal"]
 hook = key_hook("endpoint:read", kinds=BOTH)

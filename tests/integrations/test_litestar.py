@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
+import re
+import sys
+import types
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +49,9 @@ from keymw.asgi import KeyAuthMiddleware
 from keymw.errors import AccessDenied, MiddlewareMissing
 from keymw.integrations.litestar import KeyDocs, demands_on, key_guard
 from keymw.tokens import generate
+
+#: Another framework in the process, of which this module has no name.
+importlib.import_module("fastapi")
 
 BOTH = ["project_secret", "personal"]
 takes = {"kinds": BOTH}
@@ -558,3 +566,23 @@ def test_a_function_in_a_module_with_fastapi_too_is_refused_when_the_app_is_made
     exec(code, namespace)
     with pytest.raises(ImproperlyConfiguredException, match="keymw_connection"):
         make([get("/")(namespace["view"])])
+
+
+def test_the_page_runs_as_it_stands(keys, sqlite_url, ask, monkeypatch):
+    """`docs/litestar-falcon.md`, its three Python blocks in a module each."""
+    monkeypatch.setenv("KEYMW_DATABASE_URL", sqlite_url)
+    page = Path(__file__).parents[2] / "docs" / "litestar-falcon.md"
+    around, listed, falcons = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    person = keys.issue_personal_key("user-7", "laptop", ["report:write"]).token
+    machine = keys.issue_project_key("2", "nightly", ["report:read"]).token
+    for name, code in (("page", around), ("page", f"{around}\n{listed}"), ("page", falcons)):
+        module = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)  # Litestar looks for types there
+        exec(code, module.__dict__)
+        app = getattr(module, "listed", module.app)
+        path = "/projects/{}/reports"
+        assert b"2, for nightly" in ask(app, path.format(2), machine).body
+        assert ask(app, path.format(3), machine).status == 403
+        assert ask(app, path.format(2)).status == 401
+        assert ask(app, path.format(2), machine, method="POST").status == 403
+        assert ask(app, path.format(2), person, method="POST").status == 201

@@ -51,7 +51,7 @@ PATHS = st.one_of(
         st.booleans(),
     ).map(lambda parts: mutated(*parts)),
 )
-few = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def mutated(path, place, piece, replaces):
@@ -141,7 +141,7 @@ def test_no_path_comes_past_a_rule_under_wsgi(services, framework, rules):
 def test_no_habit_of_a_router_opens_a_way_past_a_rule(services, rules):
     visits = []
 
-    @settings(max_examples=1500, deadline=None)
+    @settings(max_examples=600, deadline=None)
     @given(PATHS, st.lists(st.sampled_from(list(HABITS)), max_size=5))
     def attack(path, habits):
         app = WsgiMiddleware(sloppy(visits, habits), services[1], rules=RULES[rules])

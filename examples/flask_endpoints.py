@@ -13,14 +13,23 @@ From the repository's root (KEYMW_DATABASE_URL and KEYMW_REDIS_URL say where the
 
 from __future__ import annotations
 
+import contextvars
 import os
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask.views import MethodView
 
-from endpoints_data import EndpointError, SavedEndpoints, describe, parse_object
+from endpoints_data import (
+    EndpointError,
+    Refreshes,
+    SavedEndpoints,
+    describe,
+    export,
+    parse_object,
+)
 from keymw import KeyKind, KeyService, ScopeCatalog, Settings, current_principal, require_scopes
 from keymw.wsgi import KeyAuthMiddleware
 
@@ -35,6 +44,7 @@ keys = KeyService(
     catalog=ScopeCatalog({"endpoint": ("read", "write")}, project_secret=["endpoint:read"]),
 )
 endpoints = SavedEndpoints()
+refreshes = Refreshes()
 
 reads = require_scopes("endpoint:read", project="project_id")
 writes = require_scopes("endpoint:write", project="project_id")
@@ -93,6 +103,23 @@ def run_endpoint(project_id: str, name: str) -> ResponseReturnValue:
     if request.method == "POST":
         parameters = parse_object(request.get_data())
     return endpoint.run(parameters)
+
+
+@app.get("/api/projects/<project_id>/export")
+@runs
+def export_orders(project_id: str) -> ResponseReturnValue:  # noqa: ARG001
+    return Response(export(), mimetype="text/plain")
+
+
+@app.route("/api/projects/<project_id>/refresh", methods=["GET", "POST"])
+@runs
+def refresh(project_id: str) -> ResponseReturnValue:
+    if request.method == "GET":
+        return dict(refreshes.last(project_id))
+    # A thread has a context of its own: it is the request's if one gives it that.
+    work = contextvars.copy_context()
+    threading.Thread(target=work.run, args=(refreshes.run, project_id)).start()
+    return {}, 202
 
 
 @app.get("/whoami")

@@ -18,13 +18,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from endpoints_data import EndpointError, SavedEndpoints, describe, parse_object
+from endpoints_data import (
+    EndpointError,
+    Refreshes,
+    SavedEndpoints,
+    describe,
+    export,
+    parse_object,
+)
 from keymw import (
     AsyncKeyService,
     KeyKind,
@@ -45,6 +53,7 @@ keys = AsyncKeyService(
     catalog=ScopeCatalog({"endpoint": ("read", "write")}, project_secret=["endpoint:read"]),
 )
 endpoints = SavedEndpoints()
+refreshes = Refreshes()
 
 reads = require_scopes("endpoint:read", project="project_id")
 writes = require_scopes("endpoint:write", project="project_id")
@@ -99,6 +108,19 @@ async def run_endpoint(request: Request) -> Response:
     return JSONResponse(endpoint.run(parameters))
 
 
+@runs
+async def export_orders(request: Request) -> Response:  # noqa: ARG001
+    return StreamingResponse(export(), media_type="text/plain")
+
+
+@runs
+async def refresh(request: Request) -> Response:
+    project_id = request.path_params["project_id"]
+    if request.method == "GET":
+        return JSONResponse(refreshes.last(project_id))
+    return JSONResponse({}, 202, background=BackgroundTask(refreshes.run, project_id))
+
+
 async def whoami(request: Request) -> Response:  # noqa: ARG001
     return JSONResponse(describe(current_principal()))
 
@@ -124,6 +146,8 @@ app = Starlette(
         Route(
             "/api/projects/{project_id}/endpoints/{name}/run", run_endpoint, methods=["GET", "POST"]
         ),
+        Route("/api/projects/{project_id}/export", export_orders),
+        Route("/api/projects/{project_id}/refresh", refresh, methods=["GET", "POST"]),
         Route("/whoami", whoami),
         Route("/health", health),
     ],

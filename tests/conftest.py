@@ -11,11 +11,20 @@ import pytest
 from either import Either
 from keymw import AsyncKeyService, KeyService
 from servers import postgres_server, redis_server
+from tables import drawn
 
 #: What these check on behalf of tests, pytest explains as it does in tests.
-pytest.register_assert_rewrite("cli", "decorators", "faces")
+pytest.register_assert_rewrite("cli", "decorators", "faces", "frameworks.checks")
 
 _numbers = itertools.count()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests have found out that a person may want to read."""
+    tables = drawn()
+    if tables:
+        terminalreporter.write_line("")
+        terminalreporter.write(tables)
 
 
 @pytest.fixture(scope="session")

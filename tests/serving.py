@@ -28,7 +28,10 @@ _ROUTINE = {
         r" \* (Serving Flask app|Debug mode: off|Running on http).*|WARNING: This is a dev.*"
         r"|Press CTRL\+C to quit|[\d.]+ - - \[[^]]+\] \".*\" \d+ -|"
     ),
+    "waitress": re.compile(r"INFO:waitress:Serving on http.*"),
 }
+#: waitress leaves its sockets to the end of the process.
+_WARNINGS = {"waitress": "error,ignore::ResourceWarning"}
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
@@ -91,28 +94,35 @@ class Served:
 
 #: How the examples' docstrings say that they are started.
 _COMMANDS = {
-    "uvicorn": lambda app: ["uvicorn", "--app-dir", str(EXAMPLES), f"{app}:app", "--port", "0"],
+    "uvicorn": lambda app: ["uvicorn", "--app-dir", str(EXAMPLES), _target(app), "--port", "0"],
     "flask": lambda app: ["flask", "--app", str(EXAMPLES / app), "run", "--port", "0"],
+    "waitress": lambda app: ["waitress", "--listen=127.0.0.1:0", _target(app)],
 }
+
+
+def _target(app: str) -> str:
+    """Return where a server finds the app; `module` is `module:app`."""
+    return app if ":" in app else f"{app}:app"
 
 
 @contextlib.contextmanager
 def serve(program: str, app: str, folder: Path, **urls: str) -> Iterator[Served]:
-    """Serve an example with `uvicorn` or `flask` from `folder` until the block ends.
+    """Serve an example with `uvicorn`, `waitress` or `flask` from `folder` until the block ends.
 
     A server that has written anything but its routine lines by then has failed.
 
     Args:
         program: the server.
-        app: the example's name.
+        app: the example's name, and `:attribute` where the app is not named `app`.
         folder: where it runs, and leaves its log.
         urls: `database` and `redis`; the example's defaults where they are not given.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("KEYMW_", "FLASK_"))}
     environment |= {f"KEYMW_{name.upper()}_URL": url for name, url in urls.items()}
     # A busy machine is no fault of the app's: it is not to be told of a slow Redis.
-    environment |= {"PYTHONWARNINGS": "error", "KEYMW_REDIS_TIMEOUT": "20"}
-    served = Served(program, folder / f"{app}.log")
+    environment |= {"PYTHONWARNINGS": _WARNINGS.get(program, "error"), "KEYMW_REDIS_TIMEOUT": "20"}
+    environment["PYTHONPATH"] = str(EXAMPLES)
+    served = Served(program, folder / f"{app.replace(':', '-')}.log")
     with served.path.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *_COMMANDS[program](app)],

@@ -1,0 +1,41 @@
+"""The examples, one a framework, and the server that each is tried under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+
+@dataclass(frozen=True)
+class App:
+    """An example app."""
+
+    #: As the table names it.
+    name: str
+    #: The module, and `:attribute` where the app is not named `app`.
+    module: str
+    server: str
+    #: What it is built with, as it is installed.
+    package: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, and the version that is installed."""
+        return f"{self.name} {version(self.package)}" if self.package else self.name
+
+
+APPS = (
+    App("plain ASGI", "asgi_endpoints", "uvicorn"),
+    App("Starlette", "starlette_endpoints", "uvicorn", "starlette"),
+    App("Litestar", "litestar_endpoints", "uvicorn", "litestar"),
+    App("Falcon, ASGI", "falcon_asgi_endpoints", "uvicorn", "falcon"),
+    App("plain WSGI", "wsgi_endpoints", "waitress"),
+    App("Flask", "flask_endpoints", "waitress", "flask"),
+    App("Falcon, WSGI", "falcon_endpoints", "waitress", "falcon"),
+)
+SERVERS = ("uvicorn", "waitress")
+
+
+def versions(packages):
+    """Name packages with the versions that are installed."""
+    return ", ".join(f"{package} {version(package)}" for package in packages)

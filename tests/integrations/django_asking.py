@@ -23,7 +23,7 @@ WAYS = {
     "wsgi-listed": ("wsgi", "listed", ()),
     "asgi-wrapped": ("asgi", "wrapped", ()),
     "asgi-listed": ("asgi", "listed", ()),
-    "asgi-listed-sync": ("asgi", "listed", (f"{PROJECT}.OnlySync",)),
+    "asgi-listed-sync": ("asgi", "listed", ("OnlySync",)),
 }
 
 
@@ -37,43 +37,51 @@ class Asking:
         self._settings = ExitStack()
         self.app = None
 
-    def serve(self, *, outside=(f"{PROJECT}.Marks",), within=(), options=None, **settings):
-        """Start the app anew, with other middleware or settings."""
+    def serve(self, *, outside=("Marks",), within=(), options=None, **settings):
+        """Start the app anew, with other middleware of the project or other settings."""
         options = options or {}
-        listed = [OURS] if self.how == "listed" else []
+        own = [*outside, OURS, *self._within, *within]
+        middleware = [name if name == OURS else f"{PROJECT}.{name}" for name in own]
+        if self.how == "wrapped":
+            middleware.remove(OURS)
         upper = {name.upper(): value for name, value in options.items()}
         services = {"SERVICE": self._keys, "ASYNC_SERVICE": self._async_keys}
         self._settings.close()
         self._settings.enter_context(
-            override_settings(
-                MIDDLEWARE=[*outside, *listed, *self._within, *within],
-                KEYMW={**services, **upper},
-                **settings,
-            )
+            override_settings(MIDDLEWARE=middleware, KEYMW={**services, **upper}, **settings)
         )
-        is_wsgi = self.interface == "wsgi"
-        self.app = WSGIHandler() if is_wsgi else ASGIHandler()
-        if self.how == "wrapped":
-            face, service = (wsgi, self._keys) if is_wsgi else (asgi, self._async_keys)
-            self.app = face.KeyAuthMiddleware(self.app, service, **options)
+        self.app = self._handler()
+        if self.how == "wrapped" and self.interface == "wsgi":
+            self.app = wsgi.KeyAuthMiddleware(self.app, self._keys, **options)
+        elif self.how == "wrapped":
+            self.app = asgi.KeyAuthMiddleware(self.app, self._async_keys, **options)
 
-    async def __call__(self, path, token=None, *, method="GET", headers=None, **more):
-        path = f"/{path}"
+    def _handler(self):
+        return WSGIHandler() if self.interface == "wsgi" else ASGIHandler()
+
+    def bare(self):
+        """Return the app without keymw."""
+        with override_settings(MIDDLEWARE=[]):
+            return self._handler()
+
+    async def __call__(self, path, token=None, *, app=None, method="GET", headers=None, **more):
+        app = app or self.app
         headers = dict(headers or {})
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if self.interface == "wsgi":
             # As on a server, where no event loop runs in the thread.
-            return await asyncio.to_thread(self._ask_wsgi, path, method, headers, more)
-        transport = httpx.ASGITransport(self.app)
+            return await asyncio.to_thread(_ask_wsgi, app, method, f"/{path}", headers, more)
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-            got = await client.request(method, path, headers=headers, **more)
+            got = await client.request(method, f"/{path}", headers=headers, **more)
         return Answer(got.status_code, got.headers.items(), got.content)
-
-    def _ask_wsgi(self, path, method, headers, more):
-        with Client(self.app).open(path, method=method, headers=headers, **more) as got:
-            return Answer(got.status_code, got.headers.items(), got.get_data())
 
     async def close(self):
         self._settings.close()
         await self._async_keys.aclose()
+
+
+def _ask_wsgi(app, method, path, headers, more):
+    with Client(app).open(path, method=method, headers=headers, **more) as got:
+        return Answer(got.status_code, got.headers.items(), got.get_data())

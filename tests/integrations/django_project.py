@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+from io import BytesIO
+from threading import Thread
+
 import django
 from django.conf import settings
 
@@ -17,13 +21,13 @@ if not settings.configured:
     django.setup()
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 from django.utils.decorators import method_decorator
 from django.views import View
 
 from decorators.guards import guard, humans, of_project, timed, timed_async, who
-from keymw import current_principal, require_scopes
+from keymw import require_scopes
 from keymw.errors import AccessDenied
 
 
@@ -188,6 +192,33 @@ def either(request):
         return HttpResponse(f"no: {error}")
 
 
+def varies(request):
+    return HttpResponse(who(), headers={"Vary": "Accept, Cookie"})
+
+
+def says_credentials(request):
+    """Say what of the credentials a view can still see, by every name that Django has for them."""
+    seen = [request.headers.get("Authorization"), request.META.get("HTTP_AUTHORIZATION")]
+    return HttpResponse(" ".join(map(str, seen)))
+
+
+def a_file(request):
+    return FileResponse(BytesIO(who().encode()), filename="who.txt")
+
+
+def in_a_thread(request):
+    """Ask in the background, as long as Django has nothing for that itself."""
+    found = []
+    thread = Thread(target=copy_context().run, args=(lambda: found.append(who()),))
+    thread.start()
+    thread.join()
+    return HttpResponse(found[0] or "nobody")
+
+
+def user(request):
+    return HttpResponse(str(getattr(request, "user", "none")))
+
+
 def denied(request):
     raise PermissionDenied("by the app")
 
@@ -219,6 +250,11 @@ urlpatterns = [
     path("humans", only_humans),
     path("either", either),
     path("denied", denied),
+    path("varies", varies),
+    path("credentials", says_credentials),
+    path("file", a_file),
+    path("thread", in_a_thread),
+    path("user", user),
     path("elsewhere", of_project(answer)),
     path("projects/<str:project_id>/x", project),
     path("number/<int:project_id>/x", project),
@@ -267,5 +303,17 @@ class Restyles(Marks):
         return None
 
 
-def nobody_is_left():
-    return current_principal().kind is None
+class LogsIn(Marks):
+    """Stands for Django's sessions: it says who has logged in."""
+
+    def __call__(self, request):
+        request.user = "user-9"
+        return super().__call__(request)
+
+
+class ReadsHeaders(Marks):
+    """One that has Django make `request.headers` before keymw is there."""
+
+    def __call__(self, request):
+        assert request.headers is request.headers
+        return super().__call__(request)

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 
 class Exchange:
-    """A request, and what was answered to it: by the app, or by the face in its place.
-
-    It ends up in the connection, so it lets go of the request: they would hold each other.
-    """
+    """A request, and what was answered to it: by the app, or by the face in its place."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -39,7 +36,6 @@ class Exchange:
     def begin(self, *, with_credentials: bool) -> HttpRequest:
         """Return the request, for the app to answer it."""
         request = self._request
-        del self._request
         if not with_credentials:
             request.META.pop("HTTP_AUTHORIZATION", None)
             request.__dict__.pop("headers", None)  # which Django makes of META once
@@ -63,7 +59,7 @@ class Exchange:
 
     def end(self, connection: Connection, body: Iterable[bytes] = ()) -> HttpResponse:
         """Return the answer, as the app's middleware outside of keymw's takes it."""
-        response, self.response = self.response, None
+        response = self.response
         if response is None:
             return make_response(self._status, self._headers, self._body + b"".join(body))
         _hold(response, connection)

@@ -54,6 +54,10 @@ def require_scopes(
         guarded: V = _guard_for(view)(view, demand)
         return guarded
 
+    if "fastapi" in sys.modules:
+        from keymw.integrations import fastapi  # noqa: PLC0415 - the app's own
+
+        fastapi.is_no_dependency(decorate)
     return decorate
 
 
@@ -112,7 +116,7 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
         def checked(connection: Connection) -> None:
             enforce(demand, name, *of(connection))
 
-        injected = fastapi.declare(guarded, checked)
+        injected = fastapi.declare(guarded, demand, checked)
     return guarded
 
 

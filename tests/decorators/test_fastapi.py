@@ -14,7 +14,7 @@ from decorators.fastapi_views import Item, fastapi_app
 from decorators.guards import guard, humans, of_project, who
 
 
-def test_openapi_shows_nothing_of_ours(wrap):
+def test_openapi_shows_a_scheme_and_no_parameter_of_ours():
     plain = FastAPI()
     decorated = FastAPI()
 
@@ -23,7 +23,12 @@ def test_openapi_shows_nothing_of_ours(wrap):
 
     plain.get("/projects/{project_id}")(read)
     decorated.get("/projects/{project_id}")(guard(of_project(read)))
-    assert decorated.openapi() == plain.openapi()
+    shown, expected = decorated.openapi(), plain.openapi()
+    (operation,) = shown["paths"]["/projects/{project_id}"].values()
+    assert operation.pop("security") == [{"personal_or_project_secret_key": ["endpoint:read"]}]
+    schemes = shown["components"].pop("securitySchemes")
+    assert schemes.keys() == {"personal_or_project_secret_key"}
+    assert shown == expected
     schema = json.dumps(fastapi_app().openapi())
     assert "keymw" not in schema
     assert "connection" not in schema.lower()

@@ -27,11 +27,15 @@ class App:
 APPS = (
     App("plain ASGI", "asgi_endpoints", "uvicorn"),
     App("Starlette", "starlette_endpoints", "uvicorn", "starlette"),
+    App("FastAPI", "fastapi_endpoints", "uvicorn", "fastapi"),
     App("Litestar", "litestar_endpoints", "uvicorn", "litestar"),
     App("Falcon, ASGI", "falcon_asgi_endpoints", "uvicorn", "falcon"),
+    App("Django, ASGI", "django_endpoints:asgi_app", "uvicorn", "django"),
     App("plain WSGI", "wsgi_endpoints", "waitress"),
     App("Flask", "flask_endpoints", "waitress", "flask"),
     App("Falcon, WSGI", "falcon_endpoints", "waitress", "falcon"),
+    App("Django, WSGI", "django_endpoints", "waitress", "django"),
+    App("Django REST framework", "rest_framework_endpoints", "waitress", "djangorestframework"),
 )
 SERVERS = ("uvicorn", "waitress")
 

@@ -30,8 +30,14 @@ _ROUTINE = {
     ),
     "waitress": re.compile(r"INFO:waitress:Serving on http.*"),
 }
-#: waitress leaves its sockets to the end of the process.
-_WARNINGS = {"waitress": "error,ignore::ResourceWarning"}
+#: waitress leaves its sockets to the end of the process. WebOb and Pyramid import what Python and
+#: setuptools are about to drop.
+_WARNINGS = {
+    "waitress": (
+        "error,ignore::ResourceWarning,ignore:'cgi' is deprecated:DeprecationWarning"
+        ",ignore:pkg_resources is deprecated"
+    )
+}
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 

@@ -55,9 +55,12 @@ _FRAMEWORKS = {
     "falcon": "falcon",
     "fastapi": "fastapi",
     "starlette.requests": "starlette",
+    "quart": "quart",
     "flask": "flask",
     "rest_framework.views": "rest_framework",
     "django.http": "django",
+    "pyramid.request": "pyramid",
+    "bottle": "bottle",
 }
 
 

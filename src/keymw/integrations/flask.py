@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from keymw.access import current_principal
 from keymw.errors import AccessDenied
 from keymw.integrations.extra import extra
 
@@ -18,6 +19,7 @@ with extra("flask", "flask"):
 
 if TYPE_CHECKING:
     from flask import Request
+    from flask.sansio.app import App
 
     from keymw.access import Access, Connection
     from keymw.http import Answer
@@ -47,6 +49,17 @@ _KINDS: dict[int, type[Refusal]] = {
 }
 
 
+def init_app(app: App) -> None:
+    """Give `flask.g` a `principal`, which is `current_principal()`; for Quart's `g` as well.
+
+    It is asked for anew each time: an app context, and so `g`, may outlive a request, or be shared
+    by a request and another one that its view makes.
+    """
+    inner = app.app_ctx_globals_class
+    names = {"principal": property(lambda _: current_principal())}
+    app.app_ctx_globals_class = type(inner.__name__, (inner,), names)  # type: ignore[assignment]
+
+
 def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Return nothing: Flask calls its views with the parameters of the path alone."""
 
@@ -72,7 +85,7 @@ def parameter(request: Request, name: str) -> object:
     return (request.view_args or {}).get(name)
 
 
-def refuse(request: Request, access: Access, denied: Denied) -> Refusal:  # noqa: ARG001
+def refuse(request: Any, access: Access, denied: Denied) -> Refusal:  # noqa: ARG001
     """Return a refusal with Werkzeug's class for its status, as `abort` raises it."""
     answer = access.answer(denied)
     error = _KINDS[answer.status].of(denied, answer.detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,6 +69,11 @@ def _declare(view: Any, inner: object, demand: Demand) -> None:
 def _guard_for(view: object) -> Callable[[Any, Demand], Any]:
     """Return what guards a view of this sort."""
     if inspect.isclass(view):
+        if "pyramid.request" in sys.modules:
+            from keymw.integrations import pyramid  # noqa: PLC0415 - the app's own
+
+            if pyramid.is_view(view):
+                return pyramid.guard
         return _guard_class
     if "litestar.handlers" in sys.modules:
         from keymw.integrations import litestar  # noqa: PLC0415 - the app's own
@@ -110,6 +116,7 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
             return view(*args, **kwargs)
 
     _declare(guarded, view, demand)
+    _sign(guarded, view)
     if "fastapi" in sys.modules and not is_anothers(view, "fastapi"):
         from keymw.integrations import fastapi  # noqa: PLC0415 - the app's own
 
@@ -118,6 +125,12 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
 
         injected = fastapi.declare(guarded, demand, checked)
     return guarded
+
+
+def _sign(guarded: Any, view: Any) -> None:
+    """Say how a view is called, where Pyramid looks: it does not look at what is wrapped."""
+    with suppress(ValueError):  # of a callable that is written in C
+        guarded.__signature__ = inspect.signature(view)
 
 
 def _guard_class(view: Any, demand: Demand) -> Any:

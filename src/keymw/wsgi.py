@@ -17,7 +17,7 @@ from keymw.model import Granted
 from keymw.twice import known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from keymw.http import Answer
     from keymw.model import Denied, Verdict
@@ -95,28 +95,30 @@ class KeyAuthMiddleware:
             if self._strip:
                 environ.pop("HTTP_AUTHORIZATION", None)
         elif self._required or verdict.reason not in DEFERRED:
-            return self._refuse(environ, start_response, verdict)
+            return self._refuse(environ, start_response, (), verdict)
         else:
             principal, access = ANONYMOUS, _Request(verdict, self)
         environ["keymw.principal"] = principal
         environ["keymw.scopes"] = principal.scopes
         environ[KEY] = access
+        begun: list[str] = []
 
         def respond(
             status: str, headers: list[tuple[str, str]], *exc_info: Any
         ) -> Callable[[bytes], object]:
+            begun.append(status)
             return start_response(status, _with_vary(headers), *exc_info)
 
         token = current.set(environ)
         try:
             body = self._guarded(environ, respond)
         except AccessDenied as error:
-            return self._refuse(environ, start_response, error.denied, sys.exc_info())
+            return self._refuse(environ, start_response, begun, error.denied)
         finally:
             current.reset(token)
         if type(body) in (list, tuple) or _is_file(environ, body):
             return body
-        return _Body(body, environ, partial(self._refuse, environ, start_response))
+        return _Body(body, environ, partial(self._refuse, environ, start_response, begun))
 
     def _verdict(self, value: str) -> Granted | Denied:
         try:
@@ -127,9 +129,15 @@ class KeyAuthMiddleware:
         return self._keys.peek(raw) or self._keys.authenticate(raw)
 
     def _refuse(
-        self, environ: Environ, start_response: StartResponse, denied: Denied, *exc_info: Any
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        begun: Sequence[str],
+        denied: Denied,
     ) -> Iterable[bytes]:
         refusal = self.answer(denied)
+        # PEP 3333 wants the exception only where an answer has begun; uWSGI cannot take one.
+        exc_info = (sys.exc_info(),) if begun else ()
         start_response(f"{refusal.status} {refusal.phrase}", list(refusal.headers), *exc_info)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
 
@@ -181,7 +189,7 @@ class _Body:
             # PEP 3333 lets an app begin to run when its first chunk is drawn.
             if self._begun:
                 raise
-            self._chunks = iter(self._refuse(error.denied, sys.exc_info()))
+            self._chunks = iter(self._refuse(error.denied))
             chunk = next(self._chunks)
         finally:
             current.reset(token)

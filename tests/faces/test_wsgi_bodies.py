@@ -183,6 +183,23 @@ def test_a_view_that_refuses_after_start_response_is_answered_with_the_refusal(w
     assert json.loads(b"".join(body))["status"] == 401
 
 
+@pytest.mark.parametrize("lazy", [False, True], ids=["at once", "as a generator"])
+def test_a_view_that_refuses_before_start_response_has_no_exception_told_to_the_server(wsgi, lazy):
+    """PEP 3333 has it "only if" an answer has begun; uWSGI fails where it is given one."""
+
+    def app(environ, start_response):
+        return [both().encode()]
+
+    def drawn(environ, start_response):
+        yield both().encode()
+
+    calls = []
+    face = wsgi_face.KeyAuthMiddleware(drawn if lazy else app, wsgi.keys)
+    body = face(wsgi.environ([], "/both", "GET"), lambda *args: calls.append(args))
+    assert json.loads(b"".join(body))["status"] == 401
+    assert [(call[0], len(call)) for call in calls] == [("401 Unauthorized", 2)]
+
+
 def test_an_app_that_is_a_generator_is_answered_with_the_refusal(wsgi, keys):
     """PEP 3333 allows an app to run only when its first chunk is drawn."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw.access import SCOPED, current_principal
 from keymw.enforcing import DEMANDS, demands_of, enforce, is_met, unseen
-from keymw.integrations import find, is_anothers, of
+from keymw.integrations import find, is_anothers, of, plain
 from keymw.policy import make_demand
 from keymw.principals import KeyKind
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from keymw.access import Connection
+    from keymw.integrations import Integration
     from keymw.model import Demand
 
 __all__ = ["current_principal", "demands_of", "require_scopes"]
@@ -94,10 +95,9 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
         if first.__class__ in SCOPED and is_met(demand, first.scope):
             return
         connection = kwargs.pop(injected, None)
-        found = find(args, kwargs) if connection is None else of(connection)
-        if found is None:
-            raise unseen(name)
-        enforce(demand, name, *found)
+        found = _find(args, kwargs, name) if connection is None else of(connection)
+        if found is not None:
+            enforce(demand, name, *found)
 
     if inspect.iscoroutinefunction(view) or inspect.iscoroutinefunction(
         getattr(view, "__call__", None)  # noqa: B004 - asks how it is called, not whether
@@ -131,6 +131,16 @@ def _sign(guarded: Any, view: Any) -> None:
     """Say how a view is called, where Pyramid looks: it does not look at what is wrapped."""
     with suppress(ValueError):  # of a callable that is written in C
         guarded.__signature__ = inspect.signature(view)
+
+
+def _find(
+    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+) -> tuple[Integration, Any] | None:
+    """Return the request of a view and whose it is; None is an app's lifespan, which is none."""
+    found = find(args, kwargs)
+    if found is None and not plain.is_lifespan(args):
+        raise unseen(name)
+    return found
 
 
 def _guard_class(view: Any, demand: Demand) -> Any:

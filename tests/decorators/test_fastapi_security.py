@@ -161,7 +161,7 @@ def test_the_document_says_what_is_demanded():
         "/projects/{project_id}/x": [{machines: ["endpoint:read"]}],
         "/humans": [{persons: ["endpoint:read"]}],
         "/router/in": [{either: ["endpoint:read"]}],
-        "/router/both": [{either: ["endpoint:read"]}, {persons: []}],
+        "/router/both": [{either: ["endpoint:read"], persons: []}],
         "/nested": [{either: ["endpoint:read", "flag:read"]}],
         "/open": None,
         "/decorated": [{persons: ["endpoint:write"]}],

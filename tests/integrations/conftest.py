@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from types import SimpleNamespace
 
 import pytest
+
+from decorators.asking import Asking
+from keymw import AsyncKeyService
 
 #: Ways that keymw gets into a Django app: `django_asking.WAYS` says what each is.
 WAYS = ["wsgi-wrapped", "wsgi-listed", "asgi-wrapped", "asgi-listed", "asgi-listed-sync"]
@@ -18,6 +22,18 @@ def tokens(keys):
         person=keys.issue_personal_key("user-7", "laptop", ["endpoint:read"]).token,
         narrow=keys.issue_project_key("2", "narrow", ["flag:write"]).token,
     )
+
+
+@pytest.fixture
+def service(keys, sqlite_url):
+    """An asynchronous service on the database of `keys`."""
+    return AsyncKeyService(sqlite_url)
+
+
+@pytest.fixture
+def ask():
+    with contextlib.closing(Asking()) as ask:
+        yield ask
 
 
 @pytest.fixture(params=WAYS)

@@ -108,6 +108,21 @@ class _Scheme(SecurityBase):
         _SCHEMES.add(self.scheme_name)
 
 
+class _NoClass:
+    """Has FastAPI refuse `Security(KeyAuth)`, which would make one for each request and ask none.
+
+    Before a route is declared, FastAPI looks at the signature of what it will call.
+    """
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        if instance is not None:
+            raise AttributeError("__signature__")  # that of `__call__` counts
+        raise TypeError(
+            f"{owner.__name__} itself is no dependency: make one of it, as in "
+            f'Security({owner.__name__}(kinds=[...]), scopes=["object:read"]).'
+        )
+
+
 class KeyAuth(_Scheme):
     """A dependency that lets a route be called only with a key that has all of the scopes.
 
@@ -128,6 +143,8 @@ class KeyAuth(_Scheme):
     Raises:
         InvalidInput: a kind is not one, or `project` is no name.
     """
+
+    __signature__ = _NoClass()
 
     def __init__(
         self,
@@ -150,7 +167,8 @@ class KeyAuth(_Scheme):
     async def __call__(self, connection: HTTPConnection, scopes: SecurityScopes) -> Principal:
         """Return who it is; raise what refuses the request otherwise."""
         scope = connection.scope
-        enforce(self.demand(scopes.scopes), scope["path"], sys.modules[__name__], scope)
+        view = getattr(scope.get("endpoint"), "__qualname__", "A view of FastAPI's")
+        enforce(self.demand(scopes.scopes), view, sys.modules[__name__], scope)
         return cast("Principal", scope[KEY].principal)
 
 
@@ -205,6 +223,7 @@ def document(app: FastAPI) -> None:
             for operation in path.values():
                 if isinstance(operation, dict) and _asks_for_a_key(operation):
                     operation["responses"] = {**_REFUSALS, **operation.get("responses", {})}
+                    operation["security"] = _all_at_once(operation["security"])
         return found
 
     openapi.__keymw__ = True  # type: ignore[attr-defined]
@@ -213,6 +232,19 @@ def document(app: FastAPI) -> None:
 
 def _asks_for_a_key(operation: dict[str, Any]) -> bool:
     return any(name in _SCHEMES for found in operation.get("security", ()) for name in found)
+
+
+def _all_at_once(security: list[dict[str, list[str]]]) -> list[dict[str, list[str]]]:
+    """Return what an operation asks for, with all that keymw asks for as one choice.
+
+    FastAPI lists the schemes of an operation as alternatives (OpenAPI, "Security Requirement
+    Object"); a route with several demands asks for all of them.
+    """
+    ours = {
+        name: scopes for found in security for name, scopes in found.items() if name in _SCHEMES
+    }
+    others = [found for found in security if _SCHEMES.isdisjoint(found)]
+    return [ours, *others]
 
 
 def declare(view: Callable[..., Any], demand: Demand, check: Callable[[Scope], None]) -> str:

@@ -23,6 +23,20 @@ def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection | None: 
     return None
 
 
+def is_lifespan(args: tuple[Any, ...]) -> bool:
+    """Say whether a server has called an ASGI app for its lifespan, which is no request.
+
+    `receive` and `send` are what nobody but a server, or an app that mounts it, can hand over.
+    """
+    return (
+        len(args) == _ASGI
+        and isinstance(args[0], dict)
+        and args[0].get("type") == "lifespan"
+        and callable(args[1])
+        and callable(args[2])
+    )
+
+
 def serving() -> None:
     """Return nothing: without a framework there is the face's context alone."""
 

@@ -19,8 +19,10 @@ from keymw.principals import KeyKind
 with extra("pyramid", "pyramid"):
     from pyramid.exceptions import ConfigurationError
     from pyramid.httpexceptions import HTTPException, HTTPForbidden, HTTPUnauthorized
+    from pyramid.interfaces import IRoutesMapper
     from pyramid.request import Request
     from pyramid.threadlocal import get_current_request
+    from pyramid.urldispatch import old_route_re, route_re, star_at_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +44,8 @@ class Refusal(HTTPException, AccessDenied):
         """Be keymw's answer, to be changed by whoever handles the exception."""
         super().__init__(answer.detail)
         self.answer = answer
+        self.body = answer.body
         self.headerlist = list(answer.headers)
-        self.app_iter = [answer.body]
 
 
 class UnauthorizedRefusal(Refusal, HTTPUnauthorized):
@@ -88,6 +90,7 @@ def _demanding(view: View, info: Any) -> View:
     kinds = options.get("kinds")
     taken = (KeyKind.PERSONAL,) if kinds is None else kinds
     demand = make_demand(listed, taken, options.get("project"))
+    _check_project(info, demand.project)
     name = getattr(view, "__text__", None) or repr(info.original_view)
 
     def guarded(context: Any, request: Any) -> Any:
@@ -96,6 +99,20 @@ def _demanding(view: View, info: Any) -> View:
 
     setattr(guarded, DEMANDS, (*demands_of(info.original_view), demand))
     return guarded
+
+
+def _check_project(info: Any, project: str | None) -> None:
+    """Refuse a configuration whose route has no such parameter, if that can be known already."""
+    mapper = info.registry.queryUtility(IRoutesMapper)
+    route = mapper and mapper.get_route(info.options.get("route_name"))
+    # Predicates of a route may add parameters, and so may what is matched without one.
+    if project is None or not route or route.predicates:
+        return
+    pattern = route.pattern
+    found = [name[1:-1].partition(":")[0] for name in route_re.findall(pattern)]
+    found = found or [name[1:] for name in old_route_re.findall(pattern)]
+    if project not in (*found, *star_at_end.findall(pattern)):
+        raise ConfigurationError(f"{pattern} has no parameter {project} that could be the project.")
 
 
 _demanding.options = ("scopes", "kinds", "project")  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ LAYERS = (
         "aio",
         "within",
     ),
-    ("access", "twice", "rules", "integrations", "enforcing", "decorators"),
+    ("access", "twice", "rules", "integrations", "enforcing", "decorators", "routes"),
     ("asgi", "wsgi", "", "integrations.django", "integrations.rest_framework"),
     ("management",),
     ("console",),

@@ -115,6 +115,17 @@ class MiddlewareMissing(KeymwError, RuntimeError):  # noqa: N818
         )
 
 
+class UnmeetableDemand(KeymwError, ValueError):  # noqa: N818
+    """Routes demand what no key can ever meet, so that the app is not started."""
+
+    #: One sentence for each, which names the route, the demand, and what to do.
+    problems: list[str]
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(f"No key can meet what the app demands. {'; '.join(problems)}.")
+        self.problems = problems
+
+
 class AccessDenied(KeymwError):  # noqa: N818
     """Carries a refusal out of a view; what no framework answers, the middleware does.
 

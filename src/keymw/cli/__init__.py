@@ -3,7 +3,7 @@
 A token is never an argument: arguments are seen by everybody on the machine and kept by shells.
 """
 
-from keymw.cli import importing, keys, leaks, people
+from keymw.cli import importing, keys, leaks, people, routes
 from keymw.cli.program import cli
 
-__all__ = ["cli", "importing", "keys", "leaks", "people"]
+__all__ = ["cli", "importing", "keys", "leaks", "people", "routes"]

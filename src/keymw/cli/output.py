@@ -221,6 +221,11 @@ def print_events(events: Sequence[Event]) -> None:
     )
 
 
+def print_routes(rows: Iterable[Iterable[str]]) -> None:
+    """Print what routes demand, one a row."""
+    _print_table(("method", "path", "scopes", "kinds", "project"), rows)
+
+
 def _print_table(
     columns: Iterable[str], rows: Iterable[Iterable[str]], *, err: bool = False, header: bool = True
 ) -> None:

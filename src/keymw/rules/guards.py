@@ -48,6 +48,7 @@ def guard_asgi(app: AsgiApp, given: Rules | Iterable[Rule], keys: Any) -> AsgiAp
             await receive()  # "websocket.connect": only then may it be answered
         raise AccessDenied.of(denied, denied.detail)
 
+    guarded.rules = rules  # type: ignore[attr-defined]  # for `keymw.routes` to read
     return guarded
 
 
@@ -77,6 +78,7 @@ def guard_wsgi(app: WsgiApp, given: Rules | Iterable[Rule], keys: Any) -> WsgiAp
             return app(environ, start_response)
         raise AccessDenied.of(denied, denied.detail)
 
+    guarded.rules = rules  # type: ignore[attr-defined]  # for `keymw.routes` to read
     return guarded
 
 

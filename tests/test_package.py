@@ -52,7 +52,7 @@ LAYERS = (
         "within",
     ),
     ("access", "twice", "rules", "integrations", "enforcing", "decorators", "routes"),
-    ("asgi", "wsgi", "", "integrations.django", "integrations.rest_framework"),
+    ("asgi", "wsgi", "", "integrations.django", "integrations.rest_framework", "routes.django"),
     ("management",),
     ("console",),
     ("cli", "__main__"),

@@ -333,15 +333,20 @@ def test_a_subrequest_has_the_key_that_it_is_given(ask, wrap, tokens):
         subrequest.path_info = "/configured/" + request.GET["project"]
         return request.invoke_subrequest(subrequest, use_tweens=True)
 
-    def blank(request):
-        with pytest.raises(MiddlewareMissing):
-            request.invoke_subrequest(Request.blank("/configured"))
-        return Response("refused")
-
-    views = {**VIEWS, **PROJECTS, "/outer": {"view": outer}, "/blank": {"view": blank}}
+    views = {**PROJECTS, "/outer": {"view": outer}}
     app = wrap(make(views=views))
     assert ask(app, "/outer?project=2", tokens.machine).body == b"machine"
     check_problem(ask(app, "/outer?project=3", tokens.machine), *PROJECT)
+
+
+def test_a_blank_subrequest_has_none(ask, wrap, tokens):
+    def outer(request):
+        with pytest.raises(MiddlewareMissing):
+            request.invoke_subrequest(Request.blank("/function"))
+        return Response("refused")
+
+    app = wrap(make(views={**VIEWS, "/outer": {"view": outer}}))
+    assert ask(app, "/outer", tokens.machine).body == b"refused"
 
 
 def restyle(error, request):

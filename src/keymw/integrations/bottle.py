@@ -34,8 +34,6 @@ class Refusal(HTTPResponse, AccessDenied):
 class HandledRefusal(Refusal, HTTPError):  # noqa: N818 - as in the other frameworks
     """A refusal for the app's error handler, with the reason as its `body`."""
 
-    exception = traceback = None
-
 
 def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Return nothing: Bottle calls its views with the parameters of the path alone."""
@@ -78,8 +76,10 @@ def refuse(request: Connection, access: Access, denied: Denied) -> Refusal:
     """Return what Bottle answers, or has the app's error handler answer."""
     answer = access.answer(denied)
     if _has_handler(request[_APP], answer.status):
-        fields = [field for field in answer.headers if not field[0].startswith("content-")]
-        error: Refusal = HandledRefusal.of(denied, answer.detail, answer.status, fields)
+        error: Refusal = HandledRefusal.of(denied, answer.status, answer.detail)
+        for name, value in answer.headers:
+            if not name.startswith("content-"):
+                error.set_header(name, value)
     else:
         error = Refusal.of(denied, answer.body, answer.status, list(answer.headers))
     error.answer = answer

@@ -38,6 +38,7 @@ _FRAMEWORKS = {
     "django.core.handlers.base": "django",
     "litestar.app": "litestar",
     "falcon.app": "falcon",
+    "pyramid.router": "pyramid",
     "bottle": "bottle",
 }
 #: Where middleware keeps the app that it is around.
@@ -49,9 +50,9 @@ _DEEPEST = 100
 def list_routes(app: object) -> list[Route]:
     """Return every route of an app with what it demands, one for each method.
 
-    For Starlette, FastAPI, Flask, Quart, Django, Litestar, Falcon and Bottle, with what they
-    mount, and through middleware that keeps its app where it is usual. A mounted app that does not
-    tell its routes is one route, `/prefix/{path:path}`.
+    For Starlette, FastAPI, Flask, Quart, Django, Litestar, Falcon, Pyramid and Bottle, with what
+    they mount, and through middleware that keeps its app where it is usual. A mounted app that does
+    not tell its routes is one route, `/prefix/{path:path}`.
 
     Raises:
         InvalidInput: it is no app, or one that does not tell its routes and has no rules.

@@ -8,6 +8,7 @@ one. Who the request is, and what it may do, comes from the face or from Django'
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from keymw.access import KEY
@@ -23,17 +24,18 @@ from keymw.principals import KeyKind
 with extra("rest-framework", "django", "rest_framework"):
     from django.core.exceptions import ImproperlyConfigured
     from django.urls import URLResolver, get_resolver
+    from django.views.generic.base import View
     from rest_framework import exceptions
     from rest_framework.authentication import BaseAuthentication
     from rest_framework.permissions import BasePermission, OperandHolder, SingleOperandHolder
     from rest_framework.request import Request
-    from rest_framework.views import APIView, set_rollback
-    from rest_framework.views import exception_handler as default_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import ModuleType
 
     from django.http import HttpResponse
+    from rest_framework.views import APIView
 
     from keymw.access import Access, Connection
     from keymw.http import Answer
@@ -67,7 +69,7 @@ def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
     for value in (*args, *kwargs.values()):
         if isinstance(value, Request):
             return value
-    if args and isinstance(args[0], APIView):
+    if args and isinstance(args[0], View):
         found = getattr(args[0], "request", None)
         return found if isinstance(found, Request) else None
     return None
@@ -103,17 +105,22 @@ def refuse(request: Request, access: Access, denied: Denied) -> Refusal:
     error.status_code = answer.status
     error.auth_header = dict(answer.headers).get("www-authenticate")
     view = (request.parser_context or {}).get("view")
-    if isinstance(view, APIView) and view.get_exception_handler() is default_handler:
+    if view is not None and view.get_exception_handler() is _views().exception_handler:
         # The view is this request's own; a project's handler would have been another one.
         view.get_exception_handler = lambda: exception_handler
     return error
 
 
+def _views() -> ModuleType:
+    """Return REST framework's views, which are imported after what their settings name: this."""
+    return import_module("rest_framework.views")
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """Answer keymw's refusals with its own answer, and the rest as REST framework does."""
     if not isinstance(error, Refusal):
-        return default_handler(error, context)
-    set_rollback()
+        return _views().exception_handler(error, context)
+    _views().set_rollback()
     return refusals.respond(error.answer, context["request"].method)
 
 

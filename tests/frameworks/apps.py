@@ -28,6 +28,7 @@ APPS = (
     App("plain ASGI", "asgi_endpoints", "uvicorn"),
     App("Starlette", "starlette_endpoints", "uvicorn", "starlette"),
     App("FastAPI", "fastapi_endpoints", "uvicorn", "fastapi"),
+    App("Quart", "quart_endpoints", "uvicorn", "quart"),
     App("Litestar", "litestar_endpoints", "uvicorn", "litestar"),
     App("Falcon, ASGI", "falcon_asgi_endpoints", "uvicorn", "falcon"),
     App("Django, ASGI", "django_endpoints:asgi_app", "uvicorn", "django"),
@@ -35,6 +36,8 @@ APPS = (
     App("Flask", "flask_endpoints", "waitress", "flask"),
     App("Falcon, WSGI", "falcon_endpoints", "waitress", "falcon"),
     App("Django, WSGI", "django_endpoints", "waitress", "django"),
+    App("Bottle", "bottle_endpoints", "waitress", "bottle"),
+    App("Pyramid", "pyramid_endpoints", "waitress", "pyramid"),
     App("Django REST framework", "rest_framework_endpoints", "waitress", "djangorestframework"),
 )
 SERVERS = ("uvicorn", "waitress")

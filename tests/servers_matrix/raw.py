@@ -9,8 +9,8 @@ import socket
 from dataclasses import dataclass
 from typing import Self
 
-#: Seconds until a server that says nothing is left, and how long it may take to close.
-PATIENCE, LINGER = 5.0, 0.4
+#: Seconds until a server that neither says anything nor closes is left.
+PATIENCE = 10.0
 
 _HEAD = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n(.*?\r\n)?\r\n", re.DOTALL)
 
@@ -102,9 +102,8 @@ class Wire:
         with contextlib.suppress(ConnectionError, TimeoutError):
             self._socket.sendall(data)
 
-    def _receive(self, seconds: float) -> bool:
+    def _receive(self) -> bool:
         """Wait for more; say whether there may be more still."""
-        self._socket.settimeout(seconds)
         try:
             data = self._socket.recv(65536)
         except TimeoutError:
@@ -125,20 +124,20 @@ class Wire:
                 return self._message() if answer.status == 101 else answer.outcome
             if self._ended:
                 return f"{len(self._data)} odd bytes" if self._data else "closed"
-            if not self._receive(PATIENCE) and not self._ended:
+            if not self._receive() and not self._ended:
                 return "silent"
 
     def _message(self) -> str:
         """Return what the first message of a WebSocket says."""
         while (said := _frame(self._data)) is None:
-            if self._ended or not self._receive(PATIENCE):
+            if self._ended or not self._receive():
                 return "accepted, closed"
         self._data, self._ended = b"", True  # what follows is of no interest
         return said
 
     def rest(self) -> list[str]:
         """Return the outcomes of what comes beyond what was asked for."""
-        while not self._ended and self._receive(LINGER):
+        while not self._ended and self._receive():
             pass
         more = []
         while self._data:

@@ -80,7 +80,10 @@ def is_anothers(view: Any, framework: str) -> bool:
     That shows in its module, which has names of the other framework and none of this one.
     Starlette's say nothing: what is built upon it is used with them.
     """
-    names = list(getattr(unwrap(view), "__globals__", {}).values())
+    function = unwrap(view)
+    if not hasattr(function, "__globals__"):  # an object that can be called
+        function = unwrap(type(function).__call__)
+    names = list(getattr(function, "__globals__", {}).values())
     packages = {_package(value) for value in names}
     others = {name.partition(".")[0] for name in _FRAMEWORKS} - {"starlette", framework}
     return framework not in packages and not packages.isdisjoint(others)

@@ -53,6 +53,7 @@ LAYERS = (
     ),
     ("access", "twice", "rules", "integrations", "enforcing", "decorators", "routes"),
     ("asgi", "wsgi", "", "integrations.django", "integrations.rest_framework", "routes.django"),
+    ("testing",),
     ("management",),
     ("console",),
     ("cli", "__main__"),

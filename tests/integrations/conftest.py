@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from decorators.asking import Asking
-from keymw import AsyncKeyService
+from keymw import AsyncKeyService, KeyService
 
 #: Ways that keymw gets into a Django app: `django_asking.WAYS` says what each is.
 WAYS = ["wsgi-wrapped", "wsgi-listed", "asgi-wrapped", "asgi-listed", "asgi-listed-sync"]
@@ -34,6 +34,31 @@ def service(keys, sqlite_url):
 def ask():
     with contextlib.closing(Asking()) as ask:
         yield ask
+
+
+@pytest.fixture
+async def from_env(monkeypatch, sqlite_url):
+    """Services that apps make of the environment; closed when the test has ended."""
+    made = []
+
+    def close_later(kind):
+        make = kind.from_env
+
+        def from_env(**options):
+            made.append(make(**options))
+            return made[-1]
+
+        monkeypatch.setattr(kind, "from_env", from_env)
+
+    monkeypatch.setenv("KEYMW_DATABASE_URL", sqlite_url)
+    close_later(KeyService)
+    close_later(AsyncKeyService)
+    yield made
+    for service in made:
+        if isinstance(service, AsyncKeyService):
+            await service.aclose()
+        else:
+            service.close()
 
 
 @pytest.fixture(params=WAYS)

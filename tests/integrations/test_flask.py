@@ -147,9 +147,8 @@ def blocks():
 
 
 @pytest.fixture
-def documented(monkeypatch, sqlite_url, tmp_path):
+def documented(monkeypatch, from_env, tmp_path):
     """The apps of `docs/wsgi-frameworks.md`, each in a file of its own, as Pyramid wants it."""
-    monkeypatch.setenv("KEYMW_DATABASE_URL", sqlite_url)
     monkeypatch.syspath_prepend(str(tmp_path))
     apps = {}
     for name, block in zip(("flask", "quart", "bottle", "pyramid"), blocks(), strict=True):

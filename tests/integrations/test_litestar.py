@@ -568,9 +568,9 @@ def test_a_function_in_a_module_with_fastapi_too_is_refused_when_the_app_is_made
         make([get("/")(namespace["view"])])
 
 
-def test_the_page_runs_as_it_stands(keys, sqlite_url, ask, monkeypatch):
+@pytest.mark.usefixtures("from_env")
+def test_the_page_runs_as_it_stands(keys, ask, monkeypatch):
     """`docs/litestar-falcon.md`, its three Python blocks in a module each."""
-    monkeypatch.setenv("KEYMW_DATABASE_URL", sqlite_url)
     page = Path(__file__).parents[2] / "docs" / "litestar-falcon.md"
     around, listed, falcons = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     person = keys.issue_personal_key("user-7", "laptop", ["report:write"]).token

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keymw import KeyService, Settings
-from revocation_figures import machine
+from report import machine
 from revocation_servers import find_postgres, place, start_postgres
 
 if TYPE_CHECKING:

@@ -40,15 +40,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import redis
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keymw import KeyService, Settings
+from report import machine, progress, quantile
 from revocation_contenders import KEYMW, TTL, KeymwRevoker, PlainRevoker
 from revocation_figures import (
     cut_table,
     healthy_table,
-    machine,
-    quantile,
     summary,
     verdicts,
 )
@@ -93,13 +91,7 @@ def measure(
         plain.migrate()
         fleet = Fleet(place, database, redis_url, workers)
         revokers: list[Revoker] = [KeymwRevoker(keys), PlainRevoker(plain)]
-        progress = stack.enter_context(_progress())
-        bar = progress.add_task("revokes", total=2 * (revokes + broken))
-
-        def advance(count: int) -> None:
-            progress.advance(bar, count)
-            progress.refresh()
-
+        advance = stack.enter_context(progress("revokes", 2 * (revokes + broken)))
         samples, gaps = healthy(revokers, fleet, revokes, cut_off, advance)
         client = stack.enter_context(redis.Redis.from_url(redis_url))
         cuts = {}
@@ -121,20 +113,6 @@ def measure(
         "healthy": {name: summary(found, cut_off) for name, found in samples.items()},
         "cut": {name: summary(found, cut_off) for name, found in cuts.items()},
     }
-
-
-def _progress() -> Progress:
-    """Return a bar that draws only when told to: a thread of its own would disturb the revoker."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def show(console: Console, found: dict[str, Any]) -> None:

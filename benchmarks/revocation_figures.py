@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import os
-import platform
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 
+from report import quantile
 from revocation_contenders import KEYMW
 
 if TYPE_CHECKING:
@@ -59,11 +53,6 @@ class Sample:
             relapses=sum(notes.relapses for notes in seen),
             unknown=sum(notes.unknown for notes in seen),
         )
-
-
-def quantile(figures: Sequence[float], share: float) -> float:
-    """Return the figure that the share of all figures does not exceed (nearest rank)."""
-    return sorted(figures)[max(math.ceil(share * len(figures)), 1) - 1]
 
 
 def spread(figures: Sequence[float]) -> dict[str, float]:
@@ -158,22 +147,3 @@ def verdicts(
         ("no key accepted again after a refusal", again == 0),
         ("no 503 where all is well", well["unavailable"] == 0),
     ]
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu(),
-        "cpus": os.cpu_count(),
-        **{name: version(name) for name in ("keymw", "redis", "sqlalchemy")},
-    }
-
-
-def _cpu() -> str:
-    """Return the processor's name, where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", path.read_text()) if path.exists() else None
-    return found[1] if found else platform.processor()

@@ -291,7 +291,7 @@ def test_a_sample_may_be_negative_or_open():
 
 
 def test_quantiles_are_figures_that_occurred():
-    from revocation_figures import quantile
+    from report import quantile
 
     figures = list(range(100, 0, -1))
     assert [quantile(figures, share) for share in (0.0, 0.5, 0.99, 1.0)] == [1, 50, 99, 100]

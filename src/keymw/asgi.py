@@ -7,6 +7,7 @@ message format 2.5, WebSocket Denial Response extension).
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keymw.access import ANONYMOUS, KEY, NO_CREDENTIALS, Access, current
@@ -60,6 +61,10 @@ class KeyAuthMiddleware:
         TypeError: `keys` is not an `AsyncKeyService`.
         ValueError: the realm cannot stand in a header, or a rule can never be reached, overlaps
             with another one, or has a scope that the service's catalog has not.
+
+    When the app starts, its routes are checked: with one that demands what cannot be met, the
+    lifespan's start fails, and where no lifespan arrives, no request is served, each raising
+    `UnmeetableDemand`.
     """
 
     #: Who a request with no credentials is; tests of apps may set it (`keymw.testing`).
@@ -86,6 +91,8 @@ class KeyAuthMiddleware:
             from keymw.rules.guards import guard_asgi  # noqa: PLC0415 - who has none pays nothing
 
             self._guarded = guard_asgi(app, rules, keys)
+        #: What serves requests; it is the app once its routes have been checked.
+        self._serve: App = self._serve_first
         self._strip = strip_credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +121,7 @@ class KeyAuthMiddleware:
         respond = _responding(scope, send, begun)
         token = current.set(scope)
         try:
-            await self._guarded(scope, receive, respond)
+            await self._serve(scope, receive, respond)
         except AccessDenied as error:
             if begun:
                 raise
@@ -122,6 +129,21 @@ class KeyAuthMiddleware:
                 await send(message)
         finally:
             current.reset(token)
+
+    async def _serve_first(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request to an app that no lifespan has started."""
+        self._check(scope)
+        await self._guarded(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        """Serve the app from now on, if its routes demand nothing that cannot be met."""
+        from keymw.routes import check  # noqa: PLC0415 - for lightness
+
+        check(self.app, self._keys.catalog, scope.get("path_params") or ())
+        if (fastapi := sys.modules.get("keymw.integrations.fastapi")) is not None:
+            for app in (scope.get("app"), self.app):
+                fastapi.document_all(app)
+        self._serve = self._guarded
 
     def _identified(self, scope: Scope, verdict: Verdict) -> Scope:
         """Return a copy of the scope that says who the request is."""
@@ -191,6 +213,7 @@ class KeyAuthMiddleware:
                 return
             if message["type"] == "lifespan.startup.complete":
                 try:
+                    self._check(scope)
                     await self._keys.start()
                 except KeymwError as error:
                     failed = True

@@ -116,13 +116,13 @@ class MiddlewareMissing(KeymwError, RuntimeError):  # noqa: N818
 
 
 class UnmeetableDemand(KeymwError, ValueError):  # noqa: N818
-    """Routes demand what no key can ever meet, so that the app is not started."""
+    """Routes demand what cannot be met, so that the app is not started."""
 
     #: One sentence for each, which names the route, the demand, and what to do.
     problems: list[str]
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__(f"No key can meet what the app demands. {'; '.join(problems)}.")
+        super().__init__(f"What the app's routes demand cannot be met. {'; '.join(problems)}.")
         self.problems = problems
 
 

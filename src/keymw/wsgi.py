@@ -50,7 +50,9 @@ class KeyAuthMiddleware:
     Raises:
         TypeError: `keys` is not a `KeyService`.
         ValueError: the realm cannot stand in a header, or a rule can never be reached, overlaps
-            with another one, or has a scope that the service's catalog has not.
+            with another one, or has a scope that the service's catalog has not; or a route that
+            is there already demands what cannot be met (`UnmeetableDemand`). One that is added
+            later is found at the first request, and no request is served then.
     """
 
     #: Who a request with no credentials is; tests of apps may set it (`keymw.testing`).
@@ -78,6 +80,11 @@ class KeyAuthMiddleware:
             from keymw.rules.guards import guard_wsgi  # noqa: PLC0415 - who has none pays nothing
 
             self._guarded = guard_wsgi(app, rules, keys)
+        #: What serves requests; it is the app once its routes have been checked.
+        self._serve: App = self._serve_first
+        from keymw.routes import check_made  # noqa: PLC0415 - for lightness
+
+        check_made(app, keys.catalog)
         self._strip = strip_credentials
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -111,7 +118,7 @@ class KeyAuthMiddleware:
 
         token = current.set(environ)
         try:
-            body = self._guarded(environ, respond)
+            body = self._serve(environ, respond)
         except AccessDenied as error:
             return self._refuse(environ, start_response, begun, error.denied)
         finally:
@@ -119,6 +126,14 @@ class KeyAuthMiddleware:
         if type(body) in (list, tuple) or _is_file(environ, body):
             return body
         return _Body(body, environ, partial(self._refuse, environ, start_response, begun))
+
+    def _serve_first(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve the first request, by when all routes are there; an app that fails serves none."""
+        from keymw.routes import check  # noqa: PLC0415 - for lightness
+
+        check(self.app, self._keys.catalog)
+        self._serve = self._guarded
+        return self._guarded(environ, start_response)
 
     def _verdict(self, value: str) -> Granted | Denied:
         try:

@@ -219,6 +219,7 @@ class Wsgi:
         return Reply(int(status[:3]), headers, content)
 
     def ask_project(self, headers, seen, path_params):
+        import flask  # noqa: F401 - only then is what Werkzeug leaves looked at
         from werkzeug.wrappers import Request, Response
 
         @Request.application

@@ -63,6 +63,8 @@ _REFUSALS = {
     "503": {"description": "The key cannot be checked at the moment.", "content": _PROBLEM},
 }
 
+#: Longest chain of middleware and mounts that is followed.
+_DEEPEST = 100
 #: Beginning of the names of parameters that only FastAPI sees.
 _PARAMETER = "keymw_connection"
 
@@ -210,8 +212,8 @@ def is_no_dependency(decorator: Callable[..., Any]) -> None:
 def document(app: FastAPI) -> None:
     """Add the refusals, 401, 403 and 503, to the app's OpenAPI document where a key is asked for.
 
-    The middleware does it for the app that it is around, when that starts. What a route says of
-    these statuses itself stays.
+    The middleware does it for the app that it is around, or in, when that starts, and for those
+    that are mounted in it. What a route says of these statuses itself stays.
     """
     describe = app.openapi
     if getattr(describe, "__keymw__", False):
@@ -228,6 +230,17 @@ def document(app: FastAPI) -> None:
 
     openapi.__keymw__ = True  # type: ignore[attr-defined]
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def document_all(app: object, depth: int = 0) -> None:
+    """Do so for an app of FastAPI's, and for those that are within it or within what is around."""
+    if isinstance(app, FastAPI):
+        document(app)
+    routes = getattr(app, "routes", None)
+    for holder in routes if isinstance(routes, list) else (app,):
+        inner = getattr(holder, "app", None)
+        if inner is not None and depth < _DEEPEST:
+            document_all(inner, depth + 1)
 
 
 def _asks_for_a_key(operation: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Demands that nobody can ever meet: found when an app starts, not at its first request."""
+"""Demands that cannot be met: found when an app starts, not at its first request."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from keymw.errors import InvalidInput, UnmeetableDemand
 from keymw.principals import KeyKind, granted_by
-from keymw.routes.walking import list_routes
+from keymw.routes.walking import imports_routes, list_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from keymw.model import Demand
     from keymw.routes.route import Route
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("keymw")
 
 
-def check(app: object, catalog: ScopeCatalog | None = None) -> None:
-    """Refuse an app with a route whose demand no key can ever meet.
+def check(
+    app: object, catalog: ScopeCatalog | None = None, mounted_with: Iterable[str] = ()
+) -> None:
+    """Refuse an app with a route whose demand cannot be met.
 
     That is a `project=` that is no parameter of the route's path, or a scope that the catalog does
     not have, or not for any kind of key that the route takes.
@@ -28,6 +30,7 @@ def check(app: object, catalog: ScopeCatalog | None = None) -> None:
     Args:
         app: as for `list_routes`; of one that cannot be listed, nothing is said.
         catalog: the service's; of routes within a middleware of their own, that one's counts.
+        mounted_with: parameters of the path that the app is mounted at, which its routes have too.
 
     Raises:
         UnmeetableDemand: the message names every such route, and what to do.
@@ -41,19 +44,31 @@ def check(app: object, catalog: ScopeCatalog | None = None) -> None:
         # start: its decorators guard it all the same.
         log.debug("keymw: the routes of the app cannot be checked.", exc_info=True)
         return
+    outer = frozenset(mounted_with)
     found = [
         f"{route}: {problem}"
         for route in routes
         for demand in route.own
-        for problem in _problems(route, demand, route.catalog or catalog)
+        for problem in _problems(route, demand, route.catalog or catalog, outer)
     ]
     if found:
         raise UnmeetableDemand(list(dict.fromkeys(found)))
 
 
-def _problems(route: Route, demand: Demand, catalog: ScopeCatalog | None) -> Iterator[str]:
+def check_made(app: object, catalog: ScopeCatalog | None) -> None:
+    """Check an app that is just being made, as far as its routes are there already.
+
+    Those of Django are left for later: to list them, what may be making the app is imported.
+    """
+    if not imports_routes(app):
+        check(app, catalog)
+
+
+def _problems(
+    route: Route, demand: Demand, catalog: ScopeCatalog | None, outer: frozenset[str]
+) -> Iterator[str]:
     """Yield what is wrong with a route's demand."""
-    known = route.parameters
+    known = None if route.parameters is None else route.parameters | outer
     if demand.project is not None and known is not None and demand.project not in known:
         names = f"has {', '.join(sorted(known))}" if known else "has no parameter"
         yield (

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Lister(Protocol):
     """What a module of this package has that knows a framework."""
 
+    __name__: str
+
     def is_app(self, app: object) -> bool:
         """Say whether it is one of the framework's apps."""
 
@@ -68,6 +70,18 @@ def list_routes(app: object) -> list[Route]:
             "makes one, what it returns.",
         )
     return routes
+
+
+def imports_routes(app: object) -> bool:
+    """Say whether an app's routes are imported when they are listed, as Django's are."""
+    for _ in range(_DEEPEST):
+        app = getattr(app, "__self__", app)
+        lister = _lister(app)
+        if lister is not None:
+            return lister.__name__ == f"{__package__}.django"
+        inner = (getattr(app, name, None) for name in ("__wrapped__", *_INNER))
+        app = next((each for each in inner if callable(each)), None)
+    return False
 
 
 def _walk(app: object, depth: int) -> list[Route]:

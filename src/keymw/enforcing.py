@@ -43,11 +43,13 @@ def is_met(demand: Demand, scope: Connection) -> bool:
         return False
     principal = verdict.principal
     wanted = demand.project
-    return (
-        principal.__class__ in demand.takers
-        and demand.needed <= principal.granted
-        and (wanted is None or scope.get("path_params", {}).get(wanted) == principal.project_id)
-    )
+    if principal.__class__ not in demand.takers or not demand.needed <= principal.granted:
+        return False
+    if wanted is None:
+        return True
+    project = scope.get("path_params", {}).get(wanted)
+    # A personal key is of no project: that a path has none either is no match.
+    return project is not None and project == principal.project_id
 
 
 def enforce(demand: Demand, view: str, framework: Integration, request: Any) -> None:

@@ -8,9 +8,9 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from decorators.asking import KIND, MISSING, check_problem
+from decorators.asking import KIND, MISSING, PROJECT, check_problem
 from decorators.fastapi_views import Item
-from decorators.guards import KINDS, guard, who
+from decorators.guards import KINDS, guard, of_project, who
 from keymw import KeyKind, require_scopes
 from keymw.errors import InvalidInput
 
@@ -127,3 +127,17 @@ def test_all_of_the_scopes_are_asked(ask, wrap, keys):
         assert answer.problem["detail"] == f"API key missing required scope '{missing}'."
         challenge = answer.headers["www-authenticate"]
         assert challenge.endswith('error="insufficient_scope", scope="a:read b:read b:write"')
+
+
+def test_a_route_without_the_project_it_asks_for_is_nobodys(ask, wrap, keys, machine):
+    """Not even a personal key's, which is of no project: nothing is not the same as nothing."""
+
+    @of_project
+    async def view(request):
+        raise AssertionError("reached")
+
+    limited = keys.issue_personal_key("user-7", "limited", ["endpoint:read"], projects=["3"]).token
+    app = wrap(Starlette(routes=[Route("/elsewhere", view)]))
+    for _ in range(2):  # what is needed to judge quickly, the first request may only load
+        for token in (limited, machine):
+            check_problem(ask(app, "/elsewhere", token), *PROJECT)

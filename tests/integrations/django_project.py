@@ -13,6 +13,14 @@ if not settings.configured:
     settings.configure(
         ALLOWED_HOSTS=["*"],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        REST_FRAMEWORK={
+            "DEFAULT_AUTHENTICATION_CLASSES": [
+                "keymw.integrations.rest_framework.KeyAuthentication"
+            ],
+            "DEFAULT_PERMISSION_CLASSES": ["keymw.integrations.rest_framework.HasScopes"],
+            "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+            "UNAUTHENTICATED_USER": None,
+        },
         ROOT_URLCONF="integrations.django_project",
         SECRET_KEY="not-a-secret-of-anybody",
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],

@@ -174,7 +174,8 @@ class HasScopes(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Say whether the request's key meets what the view demands."""
-        if not hasattr(view, request.method.lower()):
+        method = request.method.lower()
+        if method not in view.http_method_names or not hasattr(view, method):
             return True  # there is nothing to get at: REST framework answers 405
         try:
             enforce(demand_of(view, request.method), type(view).__qualname__, _THIS, request)
@@ -186,19 +187,20 @@ class HasScopes(BasePermission):
 
 
 def demand_of(view: Any, method: str) -> Demand:
-    """Return what a view, or its class, demands of a request with `HasScopes`.
+    """Return what a view demands of a request with `HasScopes`.
 
     Raises:
         ImproperlyConfigured: it does not say, or what it says is no demand.
     """
-    name = getattr(view, "__qualname__", type(view).__qualname__)
+    name = type(view).__name__  # of a function's view, that of the function
     scopes = getattr(view, "required_scopes", None)
     if isinstance(scopes, dict):
         scopes = scopes.get(method, _unsaid(scopes, method))
     if scopes is None:
         raise ImproperlyConfigured(
             f"{name} has the permission class HasScopes and does not say what it demands of "
-            f"{method}: set required_scopes; an empty list takes any key of the allowed kinds."
+            f"{method}: set required_scopes (an empty list takes any key of the allowed kinds), or "
+            "permission_classes without HasScopes."
         )
     kinds = getattr(view, "allowed_kinds", (KeyKind.PERSONAL,))
     try:
@@ -218,14 +220,16 @@ def _unsaid(scopes: dict[str, Any], method: str) -> Any:
 def undeclared() -> Iterator[tuple[type[APIView], str]]:
     """Yield the URLconf's views whose `HasScopes` can let nobody in, each with the reason."""
     for callback in _callbacks(get_resolver().url_patterns):
-        found = getattr(callback, "cls", None)
-        if found is None or not any(map(_has_scopes, found.permission_classes)):
+        found: Any = getattr(callback, "cls", None)
+        if not hasattr(found, "permission_classes"):
             continue
-        view = found(**callback.initkwargs)
+        view = found(**callback.initkwargs)  # which may have permissions of its own, by `@action`
+        if not any(map(_has_scopes, view.permission_classes)):
+            continue
         methods = getattr(callback, "actions", None) or [
             method for method in found.http_method_names if hasattr(found, method)
         ]
-        problems = (_problem(view, method.upper()) for method in methods)
+        problems = (_problem(view, method.upper()) for method in sorted(methods))
         problem = next(filter(None, problems), None)
         if problem is not None:
             yield found, problem

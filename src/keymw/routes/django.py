@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RoutePattern
 
 from keymw.enforcing import demands_of
+from keymw.errors import UnmeetableDemand
 from keymw.routes.faces import behind
 from keymw.routes.route import ANY, Route, methods_of, name_of, typed
 
@@ -43,7 +44,14 @@ def wrapped(app: Any) -> object:
 
 
 def routes(app: Any, walk: Walk) -> Iterable[Route]:  # noqa: ARG001 - it mounts nothing
-    """Return the routes of the root URLconf, behind the face among its middleware."""
+    """Return the routes of the root URLconf, behind the face among its middleware.
+
+    Raises:
+        UnmeetableDemand: views of REST framework do not say what they demand, or say what is none.
+    """
+    ours = sys.modules.get("keymw.integrations.rest_framework")
+    if ours is not None and (problems := [problem for _, problem in ours.undeclared()]):
+        raise UnmeetableDemand(list(dict.fromkeys(problems)))
     found = list(_of_patterns(get_resolver().url_patterns, "/", frozenset()))
     if isinstance(app, BaseHandler) and _has_face():
         from keymw.integrations.django import configuration  # noqa: PLC0415 - the project's own
@@ -101,7 +109,7 @@ def _of_view(view: Any, path: str) -> Iterator[Route]:
     for method in methods_of(named):
         inner = getattr(found, named.get(method.lower(), method.lower()), None)
         demands = (*own, *_by_permissions(view, found, method), *_of_method(inner))
-        yield Route(method, path, name_of(found), demands)
+        yield Route(method, path, found.__name__, demands)
 
 
 def _of_method(method: Any) -> tuple[Demand, ...]:

@@ -5,12 +5,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos model bench-hit bench-last-used bench-revocation bench-import screenshots clean
+.PHONY: help demo test coverage lint chaos model bench-hit bench-last-used bench-revocation bench-import screenshots clean
 
 help:
 	@echo "make demo           see the whole product work, on real parts"
 	@echo "make demo SERVE=1   the same, and stay up to be tried with curl"
 	@echo "make test           lint, types and all tests, on a real Redis and a real PostgreSQL"
+	@echo "make coverage       all tests once more, and which lines and branches they reach"
 	@echo "make chaos          revoked keys under every fault, many times (ROUNDS=10, a quarter of an hour)"
 	@echo "make model          every order of steps and faults in the model of the protocol (some minutes)"
 	@echo "make bench-hit      what a cache hit adds to a request"
@@ -46,6 +47,10 @@ lint: .venv/test
 	$(BIN)/mypy
 
 test: lint
+	@sh .ci/servers
+	$(BIN)/python -m pytest
+
+coverage: .venv/test
 	@sh .ci/servers
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -33,6 +33,7 @@ HELD = re.compile(r"refused by worker 1 after ([\d.]+) ms, by worker 2 after ([\
 LISTENING = """
 import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 del sys.argv[0]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")

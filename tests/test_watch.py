@@ -25,9 +25,20 @@ LONG = Settings(acknowledged_bound=400.0, unacknowledged_bound=600.0, poll_inter
 QUICK = Settings(poll_interval=0.05)
 
 
+#: Threads from before a test: of services that other tests have not closed, which is not its affair.
+earlier = set()
+
+
+@pytest.fixture(autouse=True)
+def _earlier():
+    earlier.update(threading.enumerate())
+    yield
+    earlier.clear()
+
+
 def listeners():
-    """Return the names of the threads that listen."""
-    names = (thread.name for thread in threading.enumerate())
+    """Return the names of the test's threads that listen."""
+    names = (thread.name for thread in threading.enumerate() if thread not in earlier)
     return sorted(name for name in names if name in ("keymw-feed", "keymw-stream"))
 
 

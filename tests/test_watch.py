@@ -25,7 +25,7 @@ LONG = Settings(acknowledged_bound=400.0, unacknowledged_bound=600.0, poll_inter
 QUICK = Settings(poll_interval=0.05)
 
 
-#: Threads from before a test: of services that other tests have not closed, which is not its affair.
+#: Threads from before a test, of services that other tests have not closed.
 earlier = set()
 
 

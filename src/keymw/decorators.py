@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keymw.access import SCOPED, current_principal
@@ -63,10 +63,6 @@ def require_scopes(
     return decorate
 
 
-def _declare(view: Any, inner: object, demand: Demand) -> None:
-    setattr(view, DEMANDS, (*demands_of(inner), demand))
-
-
 def _guard_for(view: object) -> Callable[[Any, Demand], Any]:
     """Return what guards a view of this sort."""
     if inspect.isclass(view):
@@ -76,6 +72,8 @@ def _guard_for(view: object) -> Callable[[Any, Demand], Any]:
             if pyramid.is_view(view):
                 return pyramid.guard
         return _guard_class
+    if isinstance(view, (staticmethod, classmethod)):
+        return _guard_method
     if "litestar.handlers" in sys.modules:
         from keymw.integrations import litestar  # noqa: PLC0415 - the app's own
 
@@ -99,9 +97,7 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
         if found is not None:
             enforce(demand, name, *found)
 
-    if inspect.iscoroutinefunction(view) or inspect.iscoroutinefunction(
-        getattr(view, "__call__", None)  # noqa: B004 - asks how it is called, not whether
-    ):
+    if _is_async(view):
 
         @wraps(view)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -115,7 +111,7 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
             check(args, kwargs)
             return view(*args, **kwargs)
 
-    _declare(guarded, view, demand)
+    setattr(guarded, DEMANDS, (*demands_of(view), demand))
     _sign(guarded, view)
     if "fastapi" in sys.modules and not is_anothers(view, "fastapi"):
         from keymw.integrations import fastapi  # noqa: PLC0415 - the app's own
@@ -125,6 +121,13 @@ def _guard(view: Any, demand: Demand, name: str = "") -> Any:
 
         injected = fastapi.declare(guarded, demand, checked)
     return guarded
+
+
+def _is_async(view: Any) -> bool:
+    while isinstance(view, partial):
+        view = view.func
+    called = getattr(view, "__call__", None)  # noqa: B004 - asks how it is called, not whether
+    return inspect.iscoroutinefunction(view) or inspect.iscoroutinefunction(called)
 
 
 def _sign(guarded: Any, view: Any) -> None:
@@ -143,11 +146,13 @@ def _find(
     return found
 
 
+def _guard_method(view: Any, demand: Demand) -> Any:
+    return type(view)(_guard(view.__func__, demand))
+
+
 def _guard_class(view: Any, demand: Demand) -> Any:
     for method in ("dispatch", "dispatch_request"):
         if hasattr(view, method):
-            inner = getattr(view, method)
-            setattr(view, method, _guard(inner, demand, view.__qualname__))
-            _declare(view, inner, demand)
+            setattr(view, method, _guard(getattr(view, method), demand, view.__qualname__))
             return view
     raise TypeError(f"{view.__qualname__} is no class-based view: it does not dispatch requests.")

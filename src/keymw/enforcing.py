@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("keymw")
 
-#: Where a view, or a class of views, has what it demands.
+#: Where a view has what it demands.
 DEMANDS = "__keymw_demands__"
+#: What all requests to a class of views come through. A class below may have its own of these.
+_ENTRANCES = ("dispatch", "dispatch_request", "__new__")
 
 
 def demands_of(view: object) -> tuple[Demand, ...]:
     """Return what a view demands, by every `require_scopes` on it; all of it has to be met.
 
-    Empty for a view that demands nothing.
+    Empty for a view that demands nothing. Of a class of views, that is what all of them demand.
     """
+    if isinstance(view, type):
+        found = (demands_of(getattr(view, name, None)) for name in _ENTRANCES)
+        return tuple(demand for each in found for demand in each)
     demands: tuple[Demand, ...] = getattr(view, DEMANDS, ())
     return demands
 

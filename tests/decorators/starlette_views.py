@@ -66,6 +66,18 @@ class SyncCallable:
         return PlainTextResponse(who())
 
 
+class Functions:
+    @guard
+    @staticmethod
+    async def static(request):
+        return PlainTextResponse(who())
+
+    @guard
+    @classmethod
+    def of_class(cls, request):
+        return PlainTextResponse(who())
+
+
 @guard
 async def starlette_ws(websocket):
     await websocket.accept()
@@ -121,6 +133,9 @@ def starlette_app(**options):
         Route("/callable", guard(Callable())),
         Route("/sync-callable", guard(SyncCallable())),
         Route("/guarded-partial", guard(functools.partial(starlette_open))),
+        Route("/partial-callable", guard(functools.partial(Callable()))),
+        Route("/static", Functions.static),
+        Route("/of-class", Functions().of_class),
         Route("/above", timed_async(starlette_async)),
         Route("/below", guard(timed_async(starlette_open))),
         Route("/stacked", guard(guard(starlette_open))),
@@ -158,6 +173,9 @@ STARLETTE = [
     "/callable",
     "/sync-callable",
     "/guarded-partial",
+    "/partial-callable",
+    "/static",
+    "/of-class",
     "/above",
     "/below",
     "/stacked",

@@ -100,6 +100,13 @@ class Inheriting(Whole):
         super().__init__(request=request)
 
 
+class Careless(Whole):
+    """Does not call what it is derived from."""
+
+    def __init__(self, request):
+        self.request = request
+
+
 class Callable_:  # noqa: N801
     def __call__(self, request):
         return Response(who())
@@ -135,6 +142,7 @@ VIEWS = {
     "/class": {"view": Whole},
     "/class-attr": {"view": Whole, "attr": "method"},
     "/inheriting": {"view": Inheriting},
+    "/careless": {"view": Careless},
     "/object": {"view": demand(Callable_())},
     "/lambda": {"view": demand(lambda request: Response(who()))},
 }

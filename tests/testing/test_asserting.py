@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Route, WebSocketRoute
 
 from keymw import InvalidInput, require_scopes
@@ -80,3 +81,22 @@ def test_bad_input():
     ):
         with pytest.raises(InvalidInput):
             call()
+
+
+def test_a_class_below_a_guarded_one_that_is_not_guarded_itself():
+    """Its own `dispatch` is what requests come to, whatever the one above demands."""
+
+    @require_scopes("item:read")
+    class Guarded(HTTPEndpoint):
+        pass
+
+    class Inheriting(Guarded):
+        pass
+
+    class Overriding(Guarded):
+        async def dispatch(self): ...
+
+    assert_demands(Guarded, scopes=["item:read"])
+    assert_demands(Inheriting, scopes=["item:read"])
+    with pytest.raises(AssertionError, match="demands nothing"):
+        assert_demands(Overriding, scopes=["item:read"])

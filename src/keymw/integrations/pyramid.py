@@ -163,17 +163,19 @@ def is_view(view: type) -> bool:
 
 
 def guard(view: Any, demand: Demand) -> Any:
-    """Return a class of views whose objects are only made for a request that meets a demand."""
-    make = view.__init__
+    """Return a class of views whose objects are only made for a request that meets a demand.
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    Also those of classes below it, whatever their `__init__` does.
+    """
+    make = view.__new__
+
+    def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
         request = called(args, kwargs) or serving()
         if request is None:
-            raise unseen(view.__qualname__)
-        enforce(demand, view.__qualname__, _PYRAMID, request)
-        make(self, *args, **kwargs)
+            raise unseen(cls.__qualname__)
+        enforce(demand, cls.__qualname__, _PYRAMID, request)
+        return make(cls) if make is object.__new__ else make(cls, *args, **kwargs)
 
-    __init__.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
-    view.__init__ = __init__
-    setattr(view, DEMANDS, (*demands_of(view), demand))
+    setattr(__new__, DEMANDS, (*demands_of(view), demand))
+    view.__new__ = staticmethod(__new__)
     return view
